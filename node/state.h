@@ -1,0 +1,170 @@
+/* The cache state of one group's replica: the table of keys, what of it PostgreSQL does not have yet (the queue and
+ * the batches in flight), and the flushed index. Pure and deterministic: what is replicated changes only by the
+ * state_apply_* calls, in log order; clean entries and remembered absences are this replica's own affair.
+ *
+ * An entry is
+ *   absent   the database has no such key (a local memory; never dirty)
+ *   clean    as PostgreSQL has it
+ *   queued   its newest value waits in the queue
+ *   batched  a value of it is in a batch in flight; it can be queued again at the same time
+ * A deleted key that PostgreSQL may still have is an entry with value NULL (a tombstone), queued or batched.
+ *
+ * Memory: values are immutable and counted; whoever keeps one beyond the call takes a reference. */
+#ifndef WB_NODE_STATE_H
+#define WB_NODE_STATE_H
+
+#include "proto/base/buf.h"
+#include "proto/base/list.h"
+#include "proto/base/status.h"
+#include "proto/limits.h"
+
+enum value_type { VALUE_STRING = 0 };
+
+struct value {
+    uint32_t refs;
+    uint32_t len;
+    uint8_t data[];
+};
+struct value *value_create(struct bytes content); /* refs is 1 */
+struct value *value_ref(struct value *v);
+void value_unref(struct value *v); /* NULL is allowed */
+static inline struct bytes value_bytes(const struct value *v)
+{
+    return bytes_of(v->data, v->len);
+}
+
+struct state_batch;
+
+/* One key's place in the queue or in a batch. */
+struct dirty_place {
+    struct list link; /* in state.queue or state_batch.places */
+    uint64_t first_dirty;    /* index of its oldest write that PostgreSQL does not have; 0: not in a list */
+    uint64_t dirty_stamp_ms; /* stamp of that log entry */
+};
+
+struct state_entry {
+    struct value *value;  /* NULL: a tombstone, or absent */
+    uint64_t version;     /* 0 when absent */
+    uint64_t expires_at_ms; /* 0: never */
+    struct dirty_place queued;
+    struct dirty_place batched;
+    struct state_batch *batch; /* whose list `batched` is in, else NULL */
+    uint32_t key_len;
+    uint8_t type;  /* enum value_type */
+    bool absent;
+    /* table's own fields follow; see state.c */
+    struct state_entry *next_in_bucket;
+    uint64_t hash;
+    uint8_t key[];
+};
+
+struct state_batch {
+    struct list link; /* in state.batches */
+    uint64_t id;
+    struct list places; /* of entries' batched.link, in the queue's order */
+    uint32_t rows;
+    uint64_t bytes; /* keys and values when it was begun */
+};
+
+struct state {
+    uint64_t applied_index; /* the last command applied */
+    uint64_t stamp_ms;      /* its stamp */
+    /* genesis */
+    bool born;    /* Genesis has applied */
+    bool claimed; /* Claimed has applied */
+    uint8_t cluster_id[CLUSTER_ID_BYTES];
+    uint32_t group_count;
+    uint64_t version_base;
+    /* the flush */
+    uint64_t last_batch; /* the newest batch known to be in the database; 0 at first */
+    struct list queue;   /* of entries' queued.link, by first_dirty */
+    struct list batches; /* of state_batch, in flight, oldest first */
+    uint64_t queued_entries;
+    uint64_t batched_entries;
+    uint64_t dirty_bytes; /* keys and values of entries that are queued or batched, each counted once */
+    uint32_t batch_count;
+    /* the table */
+    uint64_t entries; /* present keys and tombstones, not absences */
+    uint64_t absences;
+    uint64_t bytes; /* estimate of all memory held: entries with overhead, values, buckets */
+    struct state_table *table;
+};
+
+void state_init(struct state *s, uint64_t hash_seed);
+void state_deinit(struct state *s);
+
+/* The entry of @key: also tombstones and absences. NULL when nothing is known in memory. */
+struct state_entry *state_find(const struct state *s, struct bytes key);
+static inline struct bytes state_entry_key(const struct state_entry *e)
+{
+    return bytes_of(e->key, e->key_len);
+}
+static inline bool state_entry_present(const struct state_entry *e)
+{
+    return e != NULL && e->value != NULL;
+}
+static inline bool state_entry_dirty(const struct state_entry *e)
+{
+    return e->queued.first_dirty != 0 || e->batched.first_dirty != 0;
+}
+
+/* ---- Applying the log. @index and @stamp_ms are those of the log entry. ---- */
+
+/* Call first for each entry, whatever its command is. The stamp never goes back. */
+void state_apply_begin(struct state *s, uint64_t index, uint64_t stamp_ms);
+/* A second Genesis or Claimed is ignored (returns false). */
+bool state_apply_genesis(struct state *s, const uint8_t cluster_id[CLUSTER_ID_BYTES], uint32_t group_count,
+    uint64_t version_base);
+bool state_apply_claimed(struct state *s);
+/* The @ordinal'th write of the entry. @value NULL deletes; otherwise its reference is taken over.
+ * Returns the version: version_base + (applied_index << 16 | ordinal). */
+uint64_t state_apply_write(struct state *s, uint32_t ordinal, struct bytes key, uint8_t type, struct value *value,
+    uint64_t expires_at_ms);
+/* Move the first rows of the queue into a new batch with id applied_index: at most @rows_max, at most @bytes_max of keys
+ * and values (but at least one row), stopping before a key that is still in a batch. NULL when that leaves none. */
+struct state_batch *state_apply_flush_begin(struct state *s, uint32_t rows_max, uint64_t bytes_max);
+/* @batch is in the database: its keys are clean unless queued again, its tombstones go, last_batch = @batch.
+ * False, and nothing changes, unless @batch is the oldest in flight and @predecessor is last_batch. */
+bool state_apply_flushed(struct state *s, uint64_t batch, uint64_t predecessor);
+/* @from_batch and all later batches go back to the queue's head with their old first_dirty, in order; a key that is also
+ * queued keeps one place, the older. False when no batch in flight has an id >= @from_batch. */
+bool state_apply_flush_abort(struct state *s, uint64_t from_batch);
+
+/* ---- This replica's own clean copies ---- */
+
+/* Remember a row that PostgreSQL has (reference taken over), or that it has none. Ignored (reference dropped) when the
+ * key has an entry already, unless that is an absence. */
+void state_put_clean(struct state *s, struct bytes key, uint8_t type, struct value *value, uint64_t version,
+    uint64_t expires_at_ms);
+void state_put_absent(struct state *s, struct bytes key);
+/* Forget a clean entry or an absence. It must not be dirty. */
+void state_forget(struct state *s, struct state_entry *e);
+
+/* ---- Questions ---- */
+
+/* F: every write with index <= F is in PostgreSQL or superseded there by a newer one. */
+uint64_t state_flushed_index(const struct state *s);
+/* The stamp at which the oldest unflushed write was made; 0 when there is none. */
+uint64_t state_oldest_dirty_stamp_ms(const struct state *s);
+/* The batch @id in flight, or NULL. */
+struct state_batch *state_batch_find(const struct state *s, uint64_t id);
+/* Of a place's link in a batch, its entry. */
+static inline struct state_entry *state_batch_entry(struct list *link)
+{
+    return list_entry(link, struct state_entry, batched.link);
+}
+static inline struct state_entry *state_queue_entry(struct list *link)
+{
+    return list_entry(link, struct state_entry, queued.link);
+}
+
+/* ---- Snapshots ---- */
+
+/* Append the replicated part, framed with format and checksum, to @out. Equal states give equal bytes. */
+void state_snapshot(const struct state *s, struct buf *out);
+/* Replace everything, clean entries and absences included. CORRUPT: nothing was changed. */
+enum status state_restore(struct state *s, struct bytes snapshot);
+/* A hash of what is replicated. Two replicas at one index have the same. O(dirty). */
+uint64_t state_hash(const struct state *s);
+
+#endif

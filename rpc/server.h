@@ -1,0 +1,55 @@
+/* The client port: accepts connections, cuts frames, decodes requests, sends answers. A shell on libuv.
+ * Threading: the loop's thread. */
+#ifndef WB_RPC_SERVER_H
+#define WB_RPC_SERVER_H
+
+#include <uv.h>
+
+#include "proto/base/arena.h"
+#include "proto/base/log.h"
+#include "proto/base/status.h"
+#include "proto/client.pb-c.h"
+
+struct rpc_server;
+struct rpc_conn;
+
+/* One decoded request. It lives until rpc_reply(), also when its connection closes before. */
+struct rpc_request {
+    const Wbrpc__Request *msg; /* in arena */
+    struct arena arena;        /* free for the handler's own use until rpc_reply */
+    uint64_t conn_id;          /* unique for the server's life; never reused */
+    uint64_t received_ms;      /* boot time */
+    struct rpc_conn *conn;     /* private */
+    struct rpc_server *server; /* private */
+};
+
+struct rpc_server_config {
+    const char *address;          /* HOST:PORT to listen on, borrowed until rpc_server_start returns */
+    unsigned connections_max;     /* further ones are closed at once */
+    unsigned requests_max;        /* unanswered per connection: over it, its socket is not read */
+    size_t output_max;            /* unsent bytes per connection: over it, its socket is not read */
+    unsigned idle_timeout_ms;     /* a connection with no whole frame for so long and nothing pending is closed; 0: never */
+    const struct logger *logger;
+    /* Called for each request, in order of arrival. May call rpc_reply at once. */
+    void (*on_request)(void *data, struct rpc_request *request);
+    void *data;
+};
+
+/* Heap object. *@out is set on success only; on failure @errmsg says why (what to do where that is known). */
+enum status rpc_server_start(uv_loop_t *loop, const struct rpc_server_config *config, struct rpc_server **out,
+    char *errmsg, size_t errmsg_len);
+
+/* Answer @request: encodes @response (its id is set here) and gives the request back; @request is gone after it.
+ * Answers of one loop turn leave in one write. If the connection is gone, only frees. */
+void rpc_reply(struct rpc_request *request, Wbrpc__Response *response);
+
+/* Connections open now, requests taken since the start. */
+unsigned rpc_server_connections(const struct rpc_server *server);
+uint64_t rpc_server_requests(const struct rpc_server *server);
+
+/* Stop listening and reading; connections close once their last answers are written (at most @grace_ms).
+ * @cb fires once, when every handle is closed; the server is freed after it returns. Requests that are not
+ * answered yet must still be answered (rpc_reply) before @cb can fire. */
+void rpc_server_close(struct rpc_server *server, unsigned grace_ms, void (*cb)(void *data), void *data);
+
+#endif
