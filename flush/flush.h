@@ -16,18 +16,18 @@ struct flush_row {
     uint64_t expires_at_ms; /* since 1970; 0: never */
 };
 
-/* The rows of one batch as PostgreSQL takes them: binary arrays, sorted by key. Owned: it stays whole whatever
- * happens to the cache meanwhile. */
+/* The rows of one batch as PostgreSQL takes them: binary arrays, sorted by key. Owned: it stays whole
+ * whatever happens to the cache meanwhile. */
 struct flush_batch {
     uint64_t id;          /* the log index of its FlushBegin */
     uint64_t predecessor; /* the batch that the fence row must name before it */
     uint32_t upserts;
     uint32_t deletes;
-    struct buf keys;       /* bytea[] */
-    struct buf values;     /* bytea[] */
-    struct buf versions;   /* int8[] */
-    struct buf expires;    /* timestamptz[], NULL for never */
-    struct buf deleted;    /* bytea[]: keys to delete */
+    struct buf keys;     /* bytea[] */
+    struct buf values;   /* bytea[] */
+    struct buf versions; /* int8[] */
+    struct buf expires;  /* timestamptz[], NULL for never */
+    struct buf deleted;  /* bytea[]: keys to delete */
 };
 
 /* Who we are to the database. */
@@ -59,12 +59,12 @@ struct flush_inspected {
 
 enum flush_error_class {
     FLUSH_ERROR_OUTAGE, /* connection, shutdown, resources, read-only, in recovery: back off and try again */
-    FLUSH_ERROR_TRANSIENT, /* deadlock, serialization: try again */
-    FLUSH_ERROR_ROW,       /* data or constraint: some row of the batch is bad */
-    FLUSH_ERROR_FENCED,    /* another term, epoch or cluster holds the fence row */
+    FLUSH_ERROR_TRANSIENT,   /* deadlock, serialization: try again */
+    FLUSH_ERROR_ROW,         /* data or constraint: some row of the batch is bad */
+    FLUSH_ERROR_FENCED,      /* another term, epoch or cluster holds the fence row */
     FLUSH_ERROR_PREDECESSOR, /* the batch before this one is not there: it failed */
-    FLUSH_ERROR_HALT, /* needs an operator: permission, missing table or column, wrong schema version,
-                         missing row, foreign cluster */
+    FLUSH_ERROR_HALT,        /* needs an operator: permission, missing table or column, wrong schema version,
+                                missing row, foreign cluster */
 };
 struct flush_error {
     enum flush_error_class class;

@@ -1,9 +1,9 @@
-/* What the flush core asks of whatever stands for the database: libpq on a node (flush/pg_flusher.h), a fake in
- * the simulator. One flusher serves one group and has at most one connection.
+/* What the flush core asks of whatever stands for the database: libpq on a node (flush/pg_flusher.h), a fake
+ * in the simulator. One flusher serves one group and has at most one connection.
  *
- * Each call but disconnect ends in exactly one event, never from inside the call, unless disconnect comes first:
- * after disconnect no event of an earlier call fires. After `failed` the connection is gone: everything
- * pending failed with it, and only inspect, claim or take may follow. */
+ * Each call but disconnect ends in exactly one event, never from inside the call, unless disconnect comes
+ * first: after disconnect no event of an earlier call fires. After `failed` the connection is gone:
+ * everything pending failed with it, and only inspect, claim or take may follow. */
 #ifndef WB_FLUSH_FLUSHER_H
 #define WB_FLUSH_FLUSHER_H
 
@@ -18,11 +18,12 @@ struct flusher_events {
 };
 
 struct flusher_ops {
-    /* Connect and look whose database this is: fence rows of @cluster_id (may be all zero), of none, of another. */
+    /* Connect and look whose database this is: fence rows of @cluster_id (may be all zero), of none, of
+     * another. */
     void (*inspect)(void *flusher, const uint8_t cluster_id[CLUSTER_ID_BYTES]);
     /* In one transaction: create the schema where it is missing, check that the fence rows are still what
-     * @expected says (EMPTY, FOREIGN of that cluster, or OURS), rewrite all @id->group_count rows as ours with
-     * last_batch 0 and remove surplus ones. Rows that are ours already stay. */
+     * @expected says (EMPTY, FOREIGN of that cluster, or OURS), rewrite all @id->group_count rows as ours
+     * with last_batch 0 and remove surplus ones. Rows that are ours already stay. */
     void (*claim)(void *flusher, const struct flush_identity *id, const struct flush_inspected *expected);
     /* (Re)connect, wait for the row's lock, and take the fence: term = @term, epoch = epoch + 1 where
      * row.term <= @term and cluster and group count are ours. */

@@ -11,7 +11,8 @@ struct load_row {
     uint64_t expires_at_ms; /* 0: never */
 };
 
-/* The answer to one load: the rows that exist (in any order), and the fence row from the same SQL snapshot. */
+/* The answer to one load: the rows that exist (in any order), and the fence row from the same SQL snapshot.
+ */
 struct load_result {
     const struct load_row *rows;
     uint32_t n;
@@ -27,9 +28,10 @@ struct loader_events {
 };
 
 struct loader_ops {
-    /* One SELECT for all of @keys (borrowed until return; at most LIMIT_REQUEST_KEYS). @id->group's fence row is
-     * read in the same statement. Several loads may be under way; they answer in any order. */
-    void (*load)(void *loader, uint64_t token, const struct flush_identity *id, const struct bytes *keys, uint32_t n);
+    /* One SELECT for all of @keys (borrowed until return; at most LIMIT_REQUEST_KEYS). @id->group's fence row
+     * is read in the same statement. Several loads may be under way; they answer in any order. */
+    void (*load)(
+        void *loader, uint64_t token, const struct flush_identity *id, const struct bytes *keys, uint32_t n);
 };
 
 #endif

@@ -1,6 +1,7 @@
-/* The cache state of one group's replica: the table of keys, what of it PostgreSQL does not have yet (the queue and
- * the batches in flight), and the flushed index. Pure and deterministic: what is replicated changes only by the
- * state_apply_* calls, in log order; clean entries and remembered absences are this replica's own affair.
+/* The cache state of one group's replica: the table of keys, what of it PostgreSQL does not have yet (the
+ * queue and the batches in flight), and the flushed index. Pure and deterministic: what is replicated changes
+ * only by the state_apply_* calls, in log order; clean entries and remembered absences are this replica's own
+ * affair.
  *
  * An entry is
  *   absent   the database has no such key (a local memory; never dirty)
@@ -37,20 +38,20 @@ struct state_batch;
 
 /* One key's place in the queue or in a batch. */
 struct dirty_place {
-    struct list link; /* in state.queue or state_batch.places */
+    struct list link;        /* in state.queue or state_batch.places */
     uint64_t first_dirty;    /* index of its oldest write that PostgreSQL does not have; 0: not in a list */
     uint64_t dirty_stamp_ms; /* stamp of that log entry */
 };
 
 struct state_entry {
-    struct value *value;  /* NULL: a tombstone, or absent */
-    uint64_t version;     /* 0 when absent */
+    struct value *value;    /* NULL: a tombstone, or absent */
+    uint64_t version;       /* 0 when absent */
     uint64_t expires_at_ms; /* 0: never */
     struct dirty_place queued;
     struct dirty_place batched;
     struct state_batch *batch; /* whose list `batched` is in, else NULL */
     uint32_t key_len;
-    uint8_t type;  /* enum value_type */
+    uint8_t type; /* enum value_type */
     bool absent;
     /* table's own fields follow; see state.c */
     struct state_entry *next_in_bucket;
@@ -84,11 +85,15 @@ struct state {
     uint64_t dirty_bytes; /* keys and values of entries that are queued or batched, each counted once */
     uint32_t batch_count;
     /* the table */
-    uint64_t entries; /* present keys and tombstones, not absences */
-    uint64_t absences;
-    uint64_t bytes; /* estimate of all memory held: entries with overhead, values, buckets */
+    uint64_t entries;   /* present keys and tombstones, not absences */
+    uint64_t absences;  /* at most STATE_ABSENCES_MAX */
+    struct list absent; /* of absences' queued.link, oldest first */
+    uint64_t bytes;     /* estimate of all memory held: entries with overhead, values, buckets */
     struct state_table *table;
 };
+
+/* Remembering absences must not cost more memory than keys would: the oldest are forgotten beyond this. */
+enum { STATE_ABSENCES_MAX = 65536 };
 
 void state_init(struct state *s, uint64_t hash_seed);
 void state_deinit(struct state *s);
@@ -113,27 +118,28 @@ static inline bool state_entry_dirty(const struct state_entry *e)
 /* Call first for each entry, whatever its command is. The stamp never goes back. */
 void state_apply_begin(struct state *s, uint64_t index, uint64_t stamp_ms);
 /* A second Genesis or Claimed is ignored (returns false). */
-bool state_apply_genesis(struct state *s, const uint8_t cluster_id[CLUSTER_ID_BYTES], uint32_t group_count,
-    uint64_t version_base);
+bool state_apply_genesis(
+    struct state *s, const uint8_t cluster_id[CLUSTER_ID_BYTES], uint32_t group_count, uint64_t version_base);
 bool state_apply_claimed(struct state *s);
 /* The @ordinal'th write of the entry. @value NULL deletes; otherwise its reference is taken over.
  * Returns the version: version_base + (applied_index << 16 | ordinal). */
-uint64_t state_apply_write(struct state *s, uint32_t ordinal, struct bytes key, uint8_t type, struct value *value,
-    uint64_t expires_at_ms);
-/* Move the first rows of the queue into a new batch with id applied_index: at most @rows_max, at most @bytes_max of keys
- * and values (but at least one row), stopping before a key that is still in a batch. NULL when that leaves none. */
+uint64_t state_apply_write(struct state *s, uint32_t ordinal, struct bytes key, uint8_t type,
+    struct value *value, uint64_t expires_at_ms);
+/* Move the first rows of the queue into a new batch with id applied_index: at most @rows_max, at most
+ * @bytes_max of keys and values (but at least one row), stopping before a key that is still in a batch. NULL
+ * when that leaves none. */
 struct state_batch *state_apply_flush_begin(struct state *s, uint32_t rows_max, uint64_t bytes_max);
 /* @batch is in the database: its keys are clean unless queued again, its tombstones go, last_batch = @batch.
  * False, and nothing changes, unless @batch is the oldest in flight and @predecessor is last_batch. */
 bool state_apply_flushed(struct state *s, uint64_t batch, uint64_t predecessor);
-/* @from_batch and all later batches go back to the queue's head with their old first_dirty, in order; a key that is also
- * queued keeps one place, the older. False when no batch in flight has an id >= @from_batch. */
+/* @from_batch and all later batches go back to the queue's head with their old first_dirty, in order; a key
+ * that is also queued keeps one place, the older. False when no batch in flight has an id >= @from_batch. */
 bool state_apply_flush_abort(struct state *s, uint64_t from_batch);
 
 /* ---- This replica's own clean copies ---- */
 
-/* Remember a row that PostgreSQL has (reference taken over), or that it has none. Ignored (reference dropped) when the
- * key has an entry already, unless that is an absence. */
+/* Remember a row that PostgreSQL has (reference taken over), or that it has none. Ignored (reference dropped)
+ * when the key has an entry already, unless that is an absence. */
 void state_put_clean(struct state *s, struct bytes key, uint8_t type, struct value *value, uint64_t version,
     uint64_t expires_at_ms);
 void state_put_absent(struct state *s, struct bytes key);

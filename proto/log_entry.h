@@ -1,5 +1,6 @@
 /* The bytes of a Raft log entry: an 8-byte header, one wblog.Entry, zero padding to a multiple of 8 (libraft
- * takes no other length). Header: format (1 byte), three zero bytes, the message's length (4 bytes, little endian). */
+ * takes no other length). Header: format (1 byte), three zero bytes, the message's length (4 bytes, little
+ * endian). */
 #ifndef WB_PROTO_LOG_ENTRY_H
 #define WB_PROTO_LOG_ENTRY_H
 

@@ -187,8 +187,7 @@ static void splicing_keeps_the_order(void **state)
     list_splice_front(&a, &b);
     assert_true(list_empty(&b));
     int i = 0;
-    list_for_each(it, tmp, &a)
-    {
+    list_for_each (it, tmp, &a) {
         assert_ptr_equal(it, &nodes[i++]);
     }
     assert_int_equal(i, 4);

@@ -7,7 +7,8 @@
 
 /* CRC16/XMODEM (polynomial 0x1021, initial 0). */
 uint16_t crc16_xmodem(struct bytes data);
-/* The slot of @key: of the part between the first '{' and the next '}' when that is not empty, else of all. */
+/* The slot of @key: of the part between the first '{' and the next '}' when that is not empty, else of all.
+ */
 uint16_t slot_of(struct bytes key);
 /* The group that holds @slot when there are @group_count groups (1..SLOT_COUNT). */
 uint32_t slot_group(uint16_t slot, uint32_t group_count);

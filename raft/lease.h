@@ -1,8 +1,8 @@
 /* The leader's read lease. Pure.
  * lease = (time before the entry was proposed) + election timeout - margin, renewed by each entry that was
- * proposed and committed in this term. It holds because any next leader must hold that entry, so it heard of it
- * after the proposal, and cannot campaign for an election timeout from then on.
- * Void from just before a leadership transfer on, and renewed afterwards only by entries proposed later. */
+ * proposed and committed in this term. It holds because any next leader must hold that entry, so it heard of
+ * it after the proposal, and cannot campaign for an election timeout from then on. Void from just before a
+ * leadership transfer on, and renewed afterwards only by entries proposed later. */
 #ifndef WB_RAFT_LEASE_H
 #define WB_RAFT_LEASE_H
 

@@ -13,7 +13,9 @@
 struct rpc_server;
 struct rpc_conn;
 
-/* One decoded request. It lives until rpc_reply(), also when its connection closes before. */
+/* One decoded request. It lives until rpc_reply(), also when its connection closes before. Its operation is
+ * one that this version knows (op_case is never 0): others are answered INVALID without asking the handler.
+ */
 struct rpc_request {
     const Wbrpc__Request *msg; /* in arena */
     struct arena arena;        /* free for the handler's own use until rpc_reply */
@@ -24,25 +26,32 @@ struct rpc_request {
 };
 
 struct rpc_server_config {
-    const char *address;          /* HOST:PORT to listen on, borrowed until rpc_server_start returns */
-    unsigned connections_max;     /* further ones are closed at once */
-    unsigned requests_max;        /* unanswered per connection: over it, its socket is not read */
-    size_t output_max;            /* unsent bytes per connection: over it, its socket is not read */
-    unsigned idle_timeout_ms;     /* a connection with no whole frame for so long and nothing pending is closed; 0: never */
+    const char *address; /* HOST:PORT to listen on, borrowed until rpc_server_start returns; an empty host:
+                            every address; port 0: one that the kernel chooses */
+    unsigned connections_max; /* further ones are closed at once */
+    unsigned requests_max;    /* unanswered per connection: over it, its socket is not read */
+    size_t output_max;        /* unsent bytes per connection: over it, its socket is not read; over four times
+                                 as much, answers to requests already taken become OVERLOADED if they are long */
+    unsigned idle_timeout_ms; /* a connection with no whole frame for so long and nothing pending is closed;
+                                 0: never */
     const struct logger *logger;
     /* Called for each request, in order of arrival. May call rpc_reply at once. */
     void (*on_request)(void *data, struct rpc_request *request);
     void *data;
 };
 
-/* Heap object. *@out is set on success only; on failure @errmsg says why (what to do where that is known). */
+/* Heap object. SIGPIPE must be ignored by the process. *@out is set on success only; on failure @errmsg says
+ * why (what to do where that is known). */
 enum status rpc_server_start(uv_loop_t *loop, const struct rpc_server_config *config, struct rpc_server **out,
     char *errmsg, size_t errmsg_len);
 
-/* Answer @request: encodes @response (its id is set here) and gives the request back; @request is gone after it.
- * Answers of one loop turn leave in one write. If the connection is gone, only frees. */
+/* Answer @request: encodes @response (its id is set here) and gives the request back; @request is gone after
+ * it. Answers of one loop turn leave in one write. If the connection is gone, only frees. An answer above
+ * LIMIT_FRAME_BYTES becomes TOO_BIG. The handler is never called from inside this. */
 void rpc_reply(struct rpc_request *request, Wbrpc__Response *response);
 
+/* The port that is listened on. */
+unsigned rpc_server_port(const struct rpc_server *server);
 /* Connections open now, requests taken since the start. */
 unsigned rpc_server_connections(const struct rpc_server *server);
 uint64_t rpc_server_requests(const struct rpc_server *server);

@@ -7,14 +7,14 @@
  *     }
  *     wbcache_close(cache);
  *
- * A handle connects to any of the given nodes, learns which node leads which slots, follows redirects, and tries
- * again, with back-off, until the call's deadline. What may have happened, but is not known to have, is reported as
- * WBCACHE_UNKNOWN, never retried behind the caller's back: a write is either acknowledged (a quorum of nodes has
- * it on disk), certainly not done, or unknown.
+ * A handle connects to any of the given nodes, learns which node leads which slots, follows redirects, and
+ * tries again, with back-off, until the call's deadline. What may have happened, but is not known to have, is
+ * reported as WBCACHE_UNKNOWN, never retried behind the caller's back: a write is either acknowledged (a
+ * quorum of nodes has it on disk), certainly not done, or unknown.
  *
- * Threading: one thread at a time per handle; several handles are independent. No signals are raised (SIGPIPE is
- * suppressed per call) and no threads are started.
- * Keys are 0 to 1024 bytes, values 0 to 1 MiB; both may hold any byte. */
+ * Threading: one thread at a time per handle; several handles are independent. No signals are raised (SIGPIPE
+ * is suppressed per call) and no threads are started. Keys are 0 to 1024 bytes, values 0 to 1 MiB; both may
+ * hold any byte. */
 #ifndef WBCACHE_H
 #define WBCACHE_H
 
@@ -31,13 +31,13 @@ extern "C" {
 /* Results of calls. The numbers are those of the protocol and never change. */
 enum wbcache_result_code {
     WBCACHE_OK = 0,
-    WBCACHE_NOT_FOUND = 1,      /* get: no such key */
-    WBCACHE_NOT_LEADER = 2,     /* handled inside the library; seen only when the deadline passes meanwhile */
-    WBCACHE_UNAVAILABLE = 3,    /* no leader could be reached by the deadline; nothing was done */
-    WBCACHE_UNKNOWN = 4,        /* the write may or may not have happened */
-    WBCACHE_TIMEOUT = 5,        /* the deadline passed; a read, or a write that was certainly not done */
-    WBCACHE_OVERLOADED = 6,     /* too much waits for the database; nothing was done */
-    WBCACHE_INVALID = 7,        /* an argument is not valid */
+    WBCACHE_NOT_FOUND = 1,   /* get: no such key */
+    WBCACHE_NOT_LEADER = 2,  /* handled inside the library; seen only when the deadline passes meanwhile */
+    WBCACHE_UNAVAILABLE = 3, /* no leader could be reached by the deadline; nothing was done */
+    WBCACHE_UNKNOWN = 4,     /* the write may or may not have happened */
+    WBCACHE_TIMEOUT = 5,     /* the deadline passed; a read, or a write that was certainly not done */
+    WBCACHE_OVERLOADED = 6,  /* too much waits for the database; nothing was done */
+    WBCACHE_INVALID = 7,     /* an argument is not valid */
     WBCACHE_TOO_BIG = 8,
     WBCACHE_CROSS_GROUP = 9,
     WBCACHE_DATABASE_DOWN = 10, /* the key is not in memory, and the database cannot be reached */
@@ -48,22 +48,25 @@ enum wbcache_result_code {
     WBCACHE_IO = 15,
     WBCACHE_NOMEM = 16,
     WBCACHE_INTERNAL = 17,
-    WBCACHE_AGAIN = 18,         /* wbcache_receive: nothing yet */
+    WBCACHE_AGAIN = 18, /* wbcache_receive: nothing yet */
     WBCACHE_NO_SPACE = 19,
 };
 
 struct wbcache;
 
 struct wbcache_options {
-    unsigned deadline_ms;         /* of each call; 0: 5000 */
-    unsigned connect_timeout_ms;  /* of one connection attempt; 0: 1000 */
-    unsigned pipeline_max;        /* unanswered pipelined calls; 0: 1024 */
+    unsigned deadline_ms;        /* of each call; 0: 5000 */
+    unsigned connect_timeout_ms; /* of one connection attempt; 0: 1000 */
+    unsigned pipeline_max;       /* unanswered pipelined calls; 0: 1024 */
 };
 
 /* Open a handle. @cluster is "HOST:PORT,HOST:PORT,..."; NULL means the environment's WBCACHE_CLUSTER.
- * Host may be a name, an IPv4 address, or an IPv6 address in brackets. Connects to one node to learn the cluster.
- * @options may be NULL. On failure *@out is still set where memory allowed (for wbcache_errmsg) and must be closed. */
-WBCACHE_API int wbcache_open(struct wbcache **out, const char *cluster, const struct wbcache_options *options);
+ * Host may be a name, an IPv4 address, or an IPv6 address in brackets. Connects to one node to learn the
+ * cluster.
+ * @options may be NULL. On failure *@out is still set where memory allowed (for wbcache_errmsg) and must be
+ * closed. */
+WBCACHE_API int wbcache_open(
+    struct wbcache **out, const char *cluster, const struct wbcache_options *options);
 /* Release everything. NULL is allowed. Pipelined calls that were not received are forgotten. */
 WBCACHE_API void wbcache_close(struct wbcache *cache);
 /* The deadline of the calls from now on. */
@@ -80,7 +83,8 @@ WBCACHE_API const char *wbcache_strerror(int code);
 /* Set @key. *@version (may be NULL) gets the write's version: higher than any earlier write's of this key. */
 WBCACHE_API int wbcache_set(struct wbcache *cache, const void *key, size_t key_len, const void *value,
     size_t value_len, uint64_t *version);
-/* Get @key. On OK *@value is malloc'd for the caller (free() it; it is never NULL, and a 0 byte follows the value).
+/* Get @key. On OK *@value is malloc'd for the caller (free() it; it is never NULL, and a 0 byte follows the
+ * value).
  * @version may be NULL. */
 WBCACHE_API int wbcache_get(struct wbcache *cache, const void *key, size_t key_len, void **value,
     size_t *value_len, uint64_t *version);
@@ -96,36 +100,38 @@ struct wbcache_item {
     uint64_t version; /* of the value, or of the write */
     int code;         /* mget: OK or NOT_FOUND; otherwise the result of this item's part */
 };
-/* Many keys at once. The keys of one group are one request (for mset: one log entry, all or nothing); a call over
- * several groups is split, the parts run side by side, and each item's code says what became of its part.
- * Returns OK when every part is OK (NOT_FOUND counts as such), else the first other code. At most 4096 items and
- * 1 MiB of keys and values for each group. */
+/* Many keys at once. The keys of one group are one request (for mset: one log entry, all or nothing); a call
+ * over several groups is split, the parts run side by side, and each item's code says what became of its
+ * part. Returns OK when every part is OK (NOT_FOUND counts as such), else the first other code. At most 4096
+ * items and 1 MiB of keys and values for each group. */
 WBCACHE_API int wbcache_mget(struct wbcache *cache, struct wbcache_item *items, size_t n);
 WBCACHE_API int wbcache_mset(struct wbcache *cache, struct wbcache_item *items, size_t n);
 
-/* Wait until everything that the cluster acknowledged before this call is in PostgreSQL. TIMEOUT: nothing is lost,
- * only not yet flushed. */
+/* Wait until everything that the cluster acknowledged before this call is in PostgreSQL. TIMEOUT: nothing is
+ * lost, only not yet flushed. */
 WBCACHE_API int wbcache_flush(struct wbcache *cache);
 
 /* ---- Pipelined calls: many under way on one handle, from one thread. ---- */
 
 /* What a pipelined call came to. */
 struct wbcache_reply {
-    void *tag;       /* as given */
+    void *tag; /* as given */
     int code;
     const void *value; /* get: the library's, valid until the next call on this handle; else NULL */
     size_t value_len;
     uint64_t version;
-    bool found;      /* del, exists */
+    bool found; /* del, exists */
 };
-/* Send without waiting. @key and @value are copied. The call has the handle's deadline, redirects and retries as a
- * blocking one; calls on the same key are not reordered by the library unless one of them had to be retried.
- * OK: one reply with @tag will come out of wbcache_receive. AGAIN: pipeline_max are under way; receive first. */
-WBCACHE_API int wbcache_send_set(struct wbcache *cache, const void *key, size_t key_len, const void *value,
-    size_t value_len, void *tag);
+/* Send without waiting. @key and @value are copied. The call has the handle's deadline, redirects and retries
+ * as a blocking one; calls on the same key are not reordered by the library unless one of them had to be
+ * retried. OK: one reply with @tag will come out of wbcache_receive. AGAIN: pipeline_max are under way;
+ * receive first. */
+WBCACHE_API int wbcache_send_set(
+    struct wbcache *cache, const void *key, size_t key_len, const void *value, size_t value_len, void *tag);
 WBCACHE_API int wbcache_send_get(struct wbcache *cache, const void *key, size_t key_len, void *tag);
 WBCACHE_API int wbcache_send_del(struct wbcache *cache, const void *key, size_t key_len, void *tag);
-/* Take one reply. Waits at most @wait_ms (0: only looks; sends what is queued). AGAIN: none yet, or none under way. */
+/* Take one reply. Waits at most @wait_ms (0: only looks; sends what is queued). AGAIN: none yet, or none
+ * under way. */
 WBCACHE_API int wbcache_receive(struct wbcache *cache, struct wbcache_reply *reply, unsigned wait_ms);
 /* Calls under way: sent, and not yet received. */
 WBCACHE_API size_t wbcache_pending(const struct wbcache *cache);
@@ -133,7 +139,8 @@ WBCACHE_API size_t wbcache_pending(const struct wbcache *cache);
 /* ---- What the cluster looks like ---- */
 
 /* Where a key lives: its slot and its group. */
-WBCACHE_API int wbcache_locate(struct wbcache *cache, const void *key, size_t key_len, unsigned *slot, unsigned *group);
+WBCACHE_API int wbcache_locate(
+    struct wbcache *cache, const void *key, size_t key_len, unsigned *slot, unsigned *group);
 
 struct wbcache_group_status {
     uint32_t group;
@@ -143,8 +150,8 @@ struct wbcache_group_status {
     uint64_t dirty_entries, dirty_bytes, oldest_dirty_ms, batches_in_flight, entries, bytes;
     const char *flush_state;
     const char *flush_error; /* "" when none */
-    uint64_t rows_flushed, batches_flushed, writes_applied, loads, state_hash, epoch, hits, misses, flush_failures,
-        fenced;
+    uint64_t rows_flushed, batches_flushed, writes_applied, loads, state_hash, epoch, hits, misses,
+        flush_failures, fenced;
 };
 struct wbcache_node_status {
     uint64_t node_id; /* 0 when the node could not be asked and its id is not known */
@@ -162,7 +169,8 @@ struct wbcache_status {
     const struct wbcache_node_status *nodes;
     size_t n_nodes;
 };
-/* Ask every known node. OK when at least one answered. *@out is malloc'd as one whole: wbcache_status_free it. */
+/* Ask every known node. OK when at least one answered. *@out is malloc'd as one whole: wbcache_status_free
+ * it. */
 WBCACHE_API int wbcache_status(struct wbcache *cache, struct wbcache_status **out);
 WBCACHE_API void wbcache_status_free(struct wbcache_status *status);
 

@@ -20,8 +20,8 @@ void log_line(const struct logger *logger, enum log_level level, const char *eve
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
 
     char line[2048];
-    int used = snprintf(line, sizeof line, "%s.%03ldZ %-5s node=%" PRIu64 " %s ", stamp, now.tv_nsec / 1000000,
-        level_names[level], logger->node_id, event);
+    int used = snprintf(line, sizeof line, "%s.%03ldZ %-5s node=%" PRIu64 " %s ", stamp,
+        now.tv_nsec / 1000000, level_names[level], logger->node_id, event);
     va_list args;
     va_start(args, format);
     vsnprintf(line + used, sizeof line - (size_t)used, format, args);

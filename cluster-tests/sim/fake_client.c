@@ -1,0 +1,283 @@
+/* The clients of the fake database: a flusher and a loader in a simulated node. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cluster-tests/sim/fake_db.h"
+#include "flush/flush_batch.h"
+#include "proto/base/alloc.h"
+#include "proto/base/check.h"
+
+/* ---- The flusher ---- */
+
+static void forget_answers(struct fake_flusher *f)
+{
+    while (!list_empty(&f->answers)) {
+        struct answer *a = list_entry(f->answers.next, struct answer, link);
+        sim_cancel(f->db->clock, &a->event);
+        list_remove(&a->link);
+        free(a);
+    }
+}
+
+static void flusher_disconnect(void *flusher)
+{
+    struct fake_flusher *f = flusher;
+    forget_answers(f);
+    f->epoch = 0;
+    if (f->backend != NULL) {
+        struct backend *b = f->backend;
+        f->backend = NULL;
+        backend_detach(b);
+    }
+}
+
+static void hear(struct sim_event *event)
+{
+    struct answer a = *list_entry(event, struct answer, event);
+    struct fake_flusher *f = a.client;
+    struct answer *heap = list_entry(event, struct answer, event);
+    list_remove(&heap->link);
+    free(heap);
+    switch (a.kind) {
+    case ANSWER_INSPECTED:
+        f->events->inspected(f->events_data, &a.inspected);
+        break;
+    case ANSWER_CLAIMED:
+        f->events->claimed(f->events_data);
+        break;
+    case ANSWER_TAKEN:
+        f->epoch = a.row.epoch;
+        f->events->taken(f->events_data, &a.row);
+        break;
+    case ANSWER_COMMITTED:
+        f->events->committed(f->events_data, a.batch);
+        break;
+    case ANSWER_FAILED:
+        flusher_disconnect(f);
+        f->events->failed(f->events_data, &a.error);
+        break;
+    }
+}
+
+void fake_flusher_answer(struct fake_flusher *client, const struct answer *content)
+{
+    struct sim_clock *clock = client->db->clock;
+    struct answer *a = xmalloc(sizeof *a);
+    *a = *content;
+    memset(&a->event, 0, sizeof a->event);
+    a->client = client;
+    list_push_back(&client->answers, &a->link);
+    uint64_t at_us = clock->now_us + fake_db_latency(client->db);
+    if (at_us <= client->last_answer_us) {
+        at_us = client->last_answer_us + 1;
+    }
+    client->last_answer_us = at_us;
+    sim_schedule(clock, &a->event, client->gate, at_us - clock->now_us, hear);
+}
+
+static struct statement *statement_create(enum statement_kind kind, const struct flush_identity *id)
+{
+    struct statement *st = xcalloc(1, sizeof *st);
+    st->kind = kind;
+    st->identity = *id;
+    list_init(&st->link);
+    flush_batch_init(&st->batch);
+    return st;
+}
+
+static void reconnect(struct fake_flusher *f)
+{
+    flusher_disconnect(f);
+    f->backend = backend_create(f);
+}
+
+static void flusher_inspect(void *flusher, const uint8_t cluster_id[CLUSTER_ID_BYTES])
+{
+    struct fake_flusher *f = flusher;
+    struct flush_identity asked = {0};
+    memcpy(asked.cluster_id, cluster_id, CLUSTER_ID_BYTES);
+    reconnect(f);
+    backend_send(f->backend, statement_create(STATEMENT_INSPECT, &asked));
+}
+
+static void flusher_claim(
+    void *flusher, const struct flush_identity *id, const struct flush_inspected *expected)
+{
+    struct fake_flusher *f = flusher;
+    struct statement *st = statement_create(STATEMENT_CLAIM, id);
+    st->expected = *expected;
+    reconnect(f);
+    backend_send(f->backend, st);
+}
+
+static void flusher_take(void *flusher, const struct flush_identity *id, uint64_t term)
+{
+    struct fake_flusher *f = flusher;
+    struct statement *st = statement_create(STATEMENT_TAKE, id);
+    st->term = term;
+    reconnect(f);
+    f->identity = *id;
+    backend_send(f->backend, st);
+}
+
+static void flusher_send(void *flusher, struct flush_batch *batch)
+{
+    struct fake_flusher *f = flusher;
+    CHECK(f->epoch != 0); /* only after taken */
+    struct statement *st = statement_create(STATEMENT_BATCH, &f->identity);
+    st->epoch = f->epoch;
+    st->batch = *batch;
+    flush_batch_init(batch);
+    if (f->backend == NULL) { /* broken; we are about to hear of it */
+        CHECK(!list_empty(&f->answers));
+        flush_batch_deinit(&st->batch);
+        free(st);
+        return;
+    }
+    backend_send(f->backend, st);
+}
+
+const struct flusher_ops fake_flusher_ops = {
+    .inspect = flusher_inspect,
+    .claim = flusher_claim,
+    .take = flusher_take,
+    .send = flusher_send,
+    .disconnect = flusher_disconnect,
+};
+
+void fake_flusher_init(struct fake_flusher *f, struct fake_db *db, struct sim_gate *gate,
+    const struct flusher_events *events, void *events_data)
+{
+    *f = (struct fake_flusher){.db = db, .gate = gate, .events = events, .events_data = events_data};
+    list_init(&f->answers);
+}
+
+void fake_flusher_deinit(struct fake_flusher *f)
+{
+    flusher_disconnect(f);
+}
+
+/* ---- The loader ---- */
+
+struct load {
+    struct sim_event event;
+    struct list link;
+    struct fake_loader *loader;
+    uint64_t token;
+    struct flush_identity identity;
+    struct buf keys; /* each with its length before it, native order */
+    /* the answer, as of one moment at the server */
+    bool failed, fence_found;
+    uint64_t last_batch;
+    struct load_row *rows;
+    struct buf *copies; /* key and value of each row */
+    uint32_t n;
+};
+
+static void load_free(struct load *load)
+{
+    sim_cancel(load->loader->db->clock, &load->event);
+    list_remove(&load->link);
+    buf_deinit(&load->keys);
+    for (uint32_t i = 0; i < load->n; i++) {
+        buf_deinit(&load->copies[2 * i]);
+        buf_deinit(&load->copies[2 * i + 1]);
+    }
+    free(load->copies);
+    free(load->rows);
+    free(load);
+}
+
+static void load_answered(struct sim_event *event)
+{
+    struct load *load = list_entry(event, struct load, event);
+    struct fake_loader *l = load->loader;
+    if (load->failed) {
+        struct flush_error error;
+        fake_error(&error, FLUSH_ERROR_OUTAGE, "", "could not connect to server");
+        l->events->load_failed(l->events_data, load->token, &error);
+    } else {
+        struct load_result result = {.rows = load->rows,
+            .n = load->n,
+            .fence_found = load->fence_found,
+            .last_batch = load->last_batch};
+        l->events->loaded(l->events_data, load->token, &result);
+    }
+    load_free(load);
+}
+
+static void read_row(struct load *load, struct bytes key)
+{
+    const struct fake_row *row = fake_db_find(load->loader->db, key);
+    if (row == NULL) {
+        return;
+    }
+    struct buf *copy = &load->copies[2 * (size_t)load->n];
+    buf_append(&copy[0], row->key.data, row->key.len);
+    buf_append(&copy[1], row->value.data, row->value.len);
+    load->rows[load->n++] = (struct load_row){.key = buf_bytes(&copy[0]),
+        .value = buf_bytes(&copy[1]),
+        .version = row->version,
+        .expires_at_ms = row->expires_at_ms};
+}
+
+static void load_arrived(struct sim_event *event)
+{
+    struct load *load = list_entry(event, struct load, event);
+    struct fake_loader *l = load->loader;
+    struct fake_db *db = l->db;
+    load->failed = db->down || sim_chance(db->clock, db->cut_permille);
+    if (!load->failed) {
+        for (size_t at = 0; at < load->keys.len;) {
+            uint32_t len = load_le32(load->keys.data + at);
+            read_row(load, bytes_of(load->keys.data + at + 4, len));
+            at += 4 + (size_t)len;
+        }
+        const struct fake_fence *fence = &db->fences[load->identity.group];
+        load->fence_found = fence->present && fence->group_count == load->identity.group_count &&
+                            memcmp(fence->cluster_id, load->identity.cluster_id, CLUSTER_ID_BYTES) == 0;
+        load->last_batch = fence->last_batch;
+    }
+    uint64_t delay_us = fake_db_latency(db);
+    if (sim_chance(db->clock, db->slow_permille)) {
+        delay_us = sim_between(db->clock, delay_us, db->slow_max_us);
+    }
+    sim_schedule(db->clock, &load->event, l->gate, delay_us, load_answered);
+}
+
+static void loader_load(
+    void *loader, uint64_t token, const struct flush_identity *id, const struct bytes *keys, uint32_t n)
+{
+    struct fake_loader *l = loader;
+    struct load *load = xcalloc(1, sizeof *load);
+    load->loader = l;
+    load->token = token;
+    load->identity = *id;
+    buf_init(&load->keys);
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t len[4];
+        store_le32(len, (uint32_t)keys[i].len);
+        buf_append(&load->keys, len, sizeof len);
+        buf_append(&load->keys, keys[i].data, keys[i].len);
+    }
+    load->rows = xcalloc(n, sizeof *load->rows);
+    load->copies = xcalloc(2 * (size_t)n, sizeof *load->copies);
+    list_push_back(&l->loads, &load->link);
+    sim_schedule(l->db->clock, &load->event, NULL, fake_db_latency(l->db), load_arrived);
+}
+
+const struct loader_ops fake_loader_ops = {.load = loader_load};
+
+void fake_loader_init(struct fake_loader *l, struct fake_db *db, struct sim_gate *gate,
+    const struct loader_events *events, void *events_data)
+{
+    *l = (struct fake_loader){.db = db, .gate = gate, .events = events, .events_data = events_data};
+    list_init(&l->loads);
+}
+
+void fake_loader_deinit(struct fake_loader *l)
+{
+    while (!list_empty(&l->loads)) {
+        load_free(list_entry(l->loads.next, struct load, link));
+    }
+}

@@ -1,0 +1,203 @@
+/* What goes wrong, and when: drawn from the seed. */
+#include "cluster-tests/sim/sim.h"
+
+static void on_restart(struct sim_event *event)
+{
+    struct sim_node *n = list_entry(event, struct sim_node, fate);
+    if (n->crashing) { /* its memory is still being released */
+        sim_schedule(&n->sim->clock, &n->fate, NULL, 100, on_restart);
+        return;
+    }
+    if (!n->alive) {
+        sim_node_boot(n);
+    }
+}
+
+static void on_resume(struct sim_event *event)
+{
+    sim_node_resume(list_entry(event, struct sim_node, fate));
+}
+
+static struct sim_node *any_node(struct sim *sim)
+{
+    return &sim->nodes[sim_random(&sim->clock, sim->n_nodes)];
+}
+
+/* A node that leads some group, or just any. */
+static struct sim_node *leading_node(struct sim *sim)
+{
+    uint32_t g = (uint32_t)sim_random(&sim->clock, sim->n_groups);
+    for (unsigned i = 0; i < sim->n_nodes; i++) {
+        struct sim_node *n = &sim->nodes[i];
+        if (n->alive && n->seats[g].gate_term != 0) {
+            return n;
+        }
+    }
+    return any_node(sim);
+}
+
+static uint64_t some_time_us(struct sim *sim)
+{
+    /* Mostly short, at times longer than an election. */
+    return 1000 * (sim_chance(&sim->clock, 300) ? sim_between(&sim->clock, 300, 2000)
+                                                : sim_between(&sim->clock, 1, 200));
+}
+
+static void crash(struct sim *sim, struct sim_node *n)
+{
+    if (n->alive && !n->crashing) {
+        sim_node_crash(n);
+        sim_schedule(&sim->clock, &n->fate, NULL, some_time_us(sim), on_restart);
+    }
+}
+
+static void crash_all(struct sim *sim)
+{
+    for (unsigned i = 0; i < sim->n_nodes; i++) {
+        crash(sim, &sim->nodes[i]);
+    }
+}
+
+static void pause_one(struct sim *sim)
+{
+    struct sim_node *n = sim_chance(&sim->clock, 500) ? leading_node(sim) : any_node(sim);
+    if (n->alive && !n->crashing && !n->gate.paused) {
+        sim_node_pause(n);
+        sim_schedule(&sim->clock, &n->fate, NULL, some_time_us(sim), on_resume);
+    }
+}
+
+static void cut_links(struct sim *sim)
+{
+    unsigned from = sim_chance(&sim->clock, 600) ? leading_node(sim)->index : any_node(sim)->index;
+    bool both = sim_chance(&sim->clock, 500);
+    bool isolate = sim_chance(&sim->clock, 500);
+    for (unsigned to = 0; to < sim->n_nodes; to++) {
+        if (isolate || sim_chance(&sim->clock, 400)) {
+            sim_net_cut(&sim->net, from, to, true);
+            if (both) {
+                sim_net_cut(&sim->net, to, from, true);
+            }
+        }
+    }
+    sim_trace(sim, "network: node %u is cut off%s%s", from, isolate ? "" : " from some",
+        both ? "" : ", outwards only");
+}
+
+static void transfer(struct sim *sim)
+{
+    struct sim_node *n = any_node(sim);
+    uint32_t g = (uint32_t)sim_random(&sim->clock, sim->n_groups);
+    if (n->alive && !n->crashing && !n->gate.paused && n->seats[g].gate_term != 0) {
+        uint64_t to = sim_random(&sim->clock, sim->n_nodes + 1);
+        sim_trace(sim, "node %u group %u: hands over to %llu", n->index, g, (unsigned long long)to);
+        (void)replica_transfer(&n->seats[g].replica, to); /* it may refuse */
+        sim_node_touch(n);
+    }
+}
+
+static void slow_disk(struct sim *sim)
+{
+    struct sim_node *n = any_node(sim);
+    for (uint32_t g = 0; n->alive && g < sim->n_groups; g++) {
+        n->seats[g].io.disk_max_us = 1000 * sim_between(&sim->clock, 3, 100);
+    }
+}
+
+/* All is well again, but for what crashed or stopped, which has its own time. */
+static void on_fair_weather(struct sim_event *event)
+{
+    struct sim *sim = list_entry(event, struct sim, weather);
+    sim_trace(sim, "network and database are as they should be");
+    sim_net_heal(&sim->net);
+    sim->net.loss_permille = 0;
+    sim->net.latency_max_us = 2000;
+    fake_db_set_down(&sim->db, false);
+}
+
+static void on_fault(struct sim_event *event)
+{
+    struct sim *sim = list_entry(event, struct sim, fault);
+    if (sim->faults_left == 0) {
+        return;
+    }
+    sim->faults_left--;
+    switch (sim_random(&sim->clock, 16)) {
+    case 0:
+        crash(sim, any_node(sim));
+        break;
+    case 1:
+    case 2:
+    case 3:
+        crash(sim, leading_node(sim));
+        break;
+    case 4:
+        if (sim_chance(&sim->clock, 300)) {
+            crash_all(sim);
+        }
+        break;
+    case 5:
+    case 6:
+        pause_one(sim);
+        break;
+    case 7:
+    case 8:
+        cut_links(sim);
+        break;
+    case 9:
+        sim->net.loss_permille = (unsigned)sim_random(&sim->clock, 200);
+        sim->net.latency_max_us = 1000 * sim_between(&sim->clock, 2, 60);
+        break;
+    case 10:
+        sim_trace(sim, "database: down");
+        fake_db_set_down(&sim->db, true);
+        break;
+    case 11:
+    case 12:
+        transfer(sim);
+        break;
+    case 13:
+        slow_disk(sim);
+        break;
+    default:
+        break; /* a quiet time */
+    }
+    bool foul = sim->db.down || sim->net.loss_permille > 0;
+    for (unsigned i = 0; i < sim->n_nodes * SIM_NODES_MAX; i++) {
+        foul = foul || sim->net.cut[i / SIM_NODES_MAX][i % SIM_NODES_MAX];
+    }
+    if (foul && !sim_scheduled(&sim->weather)) {
+        uint64_t lasts_us =
+            sim_chance(&sim->clock, 400) ? 1000 * sim_between(&sim->clock, 300, 1200) : some_time_us(sim);
+        sim_schedule(&sim->clock, &sim->weather, NULL, lasts_us, on_fair_weather);
+    }
+    sim_schedule(&sim->clock, &sim->fault, NULL, 1000 * sim_between(&sim->clock, 5, 300), on_fault);
+}
+
+void sim_faults_start(struct sim *sim)
+{
+    struct fake_db *db = &sim->db;
+    db->cut_permille = (unsigned)sim_random(&sim->clock, 40);
+    db->transient_permille = (unsigned)sim_random(&sim->clock, 20);
+    db->slow_permille = (unsigned)sim_random(&sim->clock, 60);
+    db->slow_max_us = 1000 * sim_between(&sim->clock, 20, 3000);
+    sim_schedule(&sim->clock, &sim->fault, NULL, 1000 * sim_between(&sim->clock, 100, 1500), on_fault);
+}
+
+void sim_faults_stop(struct sim *sim)
+{
+    sim->faults_left = 0;
+    sim_cancel(&sim->clock, &sim->fault);
+    sim_cancel(&sim->clock, &sim->weather);
+    on_fair_weather(&sim->weather);
+    sim->db.cut_permille = 0;
+    sim->db.transient_permille = 0;
+    sim->db.slow_permille = 0;
+    for (unsigned i = 0; i < sim->n_nodes; i++) {
+        struct sim_node *n = &sim->nodes[i];
+        sim_node_resume(n);
+        if (!n->alive || n->crashing) {
+            sim_schedule(&sim->clock, &n->fate, NULL, 1, on_restart);
+        }
+    }
+}

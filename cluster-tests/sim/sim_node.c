@@ -1,0 +1,332 @@
+/* A simulated node: what node/node.c is to a real one. Its loop turns some time after something happened to
+ * it, so that several events fall in one turn, as they do under load. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cluster-tests/sim/sim.h"
+#include "proto/base/check.h"
+
+enum { TURN_DELAY_MAX_US = 400, WAKE_MIN_US = 50 };
+#define WALL_EPOCH_MS 1700000000000u
+
+uint64_t sim_node_now_ms(const struct sim_node *n)
+{
+    return n->sim->clock.now_us / 1000 + n->boot_offset_ms;
+}
+
+static uint64_t seat_now_ms(void *data)
+{
+    return sim_node_now_ms(data);
+}
+
+/* ---- What a group asks for ---- */
+
+static enum status env_propose(void *data, struct bytes entry, uint64_t *index)
+{
+    struct sim_seat *s = data;
+    return replica_propose(&s->replica, entry, index);
+}
+
+static enum status env_barrier(void *data, uint64_t token)
+{
+    struct sim_seat *s = data;
+    return replica_barrier(&s->replica, token);
+}
+
+static bool env_lease_valid(void *data)
+{
+    struct sim_seat *s = data;
+    return s->node->sim->config->defect_lease || replica_lease_valid(&s->replica);
+}
+
+static void env_random(void *data, void *out, unsigned len)
+{
+    struct sim_seat *s = data;
+    uint8_t *bytes = out;
+    for (unsigned i = 0; i < len; i++) {
+        bytes[i] = (uint8_t)sim_random(&s->node->sim->clock, 256);
+    }
+}
+
+static bool env_seed(void *data, struct flush_identity *out)
+{
+    struct sim_seat *s = data;
+    return group_identity(s->node->seats[0].group, out);
+}
+
+/* ---- What a replica tells a group ---- */
+
+static void on_apply(void *data, uint64_t index, struct bytes entry)
+{
+    struct sim_seat *s = data;
+    struct sim *sim = s->node->sim;
+    group_on_apply(s->group, index, entry, s->starting ? 0 : sim_node_now_ms(s->node));
+    sim_history_applied(&sim->history, s->index, index, entry, group_state(s->group));
+    uint32_t in_flight = group_state(s->group)->batch_count;
+    sim->result->deep_pipelines += in_flight > 1;
+}
+
+static void on_snapshot(void *data, struct buf *out)
+{
+    struct sim_seat *s = data;
+    /* libraft will say that the snapshot is of its commit index. */
+    uint64_t applied = group_state(s->group)->applied_index, commit = raft_commit_index(&s->replica.raft);
+    if (applied > commit) {
+        sim_history_fail(&s->node->sim->history,
+            "node %u group %u: a snapshot of index %llu is taken of the state at %llu", s->node->index,
+            s->index, (unsigned long long)commit, (unsigned long long)applied);
+    }
+    group_on_snapshot(s->group, out);
+}
+
+static enum status on_restore(void *data, struct bytes snapshot)
+{
+    struct sim_seat *s = data;
+    struct sim *sim = s->node->sim;
+    enum status status = group_on_restore(s->group, snapshot);
+    if (status == STATUS_OK) {
+        sim->result->snapshots_installed += !s->starting;
+        sim_trace(sim, "node %u group %u: restored to %llu", s->node->index, s->index,
+            (unsigned long long)group_state(s->group)->applied_index);
+        sim_history_restored(&sim->history, s->index, group_state(s->group));
+    } else {
+        sim_history_fail(
+            &sim->history, "node %u group %u: a snapshot cannot be restored", s->node->index, s->index);
+    }
+    return status;
+}
+
+static void on_gate_open(void *data, uint64_t term)
+{
+    struct sim_seat *s = data;
+    struct sim *sim = s->node->sim;
+    sim->result->offices++;
+    s->gate_term = term;
+    sim_trace(
+        sim, "node %u group %u: office of term %llu", s->node->index, s->index, (unsigned long long)term);
+    group_on_gate_open(s->group, term, sim_node_now_ms(s->node));
+}
+
+static void on_gate_close(void *data)
+{
+    struct sim_seat *s = data;
+    s->gate_term = 0;
+    sim_trace(s->node->sim, "node %u group %u: office ends", s->node->index, s->index);
+    group_on_gate_close(s->group);
+}
+
+static void on_barrier_done(void *data, uint64_t token)
+{
+    struct sim_seat *s = data;
+    group_on_barrier(s->group, token);
+}
+
+static const struct replica_ops seat_ops = {
+    .apply = on_apply,
+    .snapshot = on_snapshot,
+    .restore = on_restore,
+    .gate_open = on_gate_open,
+    .gate_close = on_gate_close,
+    .barrier_done = on_barrier_done,
+};
+
+/* ---- The loop ---- */
+
+static void on_wake(struct sim_event *event)
+{
+    (void)event; /* the turn follows, as after every event of this process */
+}
+
+/* Nothing that the simulator does to a cluster needs an operator. */
+static void check_not_halted(const struct sim_seat *s)
+{
+    struct sim *sim = s->node->sim;
+    struct group_info info;
+    group_info(s->group, sim_node_now_ms(s->node), &info);
+    if (info.gate_open && strcmp(info.flush_state, "halted") == 0) {
+        sim_history_fail(&sim->history, "node %u group %u: the flush is halted: %s", s->node->index, s->index,
+            info.flush_error);
+    }
+}
+
+static void on_turn(struct sim_event *event)
+{
+    struct sim_node *n = list_entry(event, struct sim_node, turn);
+    struct sim *sim = n->sim;
+    uint64_t now_ms = sim_node_now_ms(n);
+    uint64_t wall_ms = WALL_EPOCH_MS + sim->clock.now_us / 1000 + (uint64_t)n->wall_offset_ms;
+    uint64_t wake_ms = UINT64_MAX;
+    for (uint32_t g = 0; g < sim->n_groups; g++) {
+        replica_poll(&n->seats[g].replica);
+    }
+    for (uint32_t g = 0; g < sim->n_groups; g++) {
+        uint64_t at_ms = group_turn(n->seats[g].group, now_ms, wall_ms);
+        wake_ms = at_ms < wake_ms ? at_ms : wake_ms;
+        check_not_halted(&n->seats[g]);
+    }
+    sim_cancel(&sim->clock, &n->wake);
+    if (wake_ms != UINT64_MAX) {
+        uint64_t delay_us = wake_ms > now_ms ? (wake_ms - now_ms) * 1000 : WAKE_MIN_US;
+        sim_schedule(&sim->clock, &n->wake, &n->gate, delay_us, on_wake);
+    }
+    sim->turned = n;
+}
+
+void sim_node_touch(struct sim_node *n)
+{
+    if (n->alive && !n->crashing && !sim_scheduled(&n->turn)) {
+        sim_schedule(
+            &n->sim->clock, &n->turn, &n->gate, sim_random(&n->sim->clock, TURN_DELAY_MAX_US), on_turn);
+    }
+}
+
+/* ---- Life and death ---- */
+
+static void seat_boot(struct sim_seat *s)
+{
+    struct sim_node *n = s->node;
+    struct sim *sim = n->sim;
+    sim_io_init(&s->io, &sim->clock, &sim->net, &s->disk, &n->gate, s->index, n->index);
+    s->io.time_offset_ms = n->boot_offset_ms;
+    s->closed = false;
+    s->gate_term = 0;
+    struct group_config group = sim->group_config;
+    group.group = s->index;
+    group.node_id = n->index + 1;
+    group.hash_seed = sim_random(&sim->clock, UINT64_MAX);
+    group.random_seed = (uint32_t)sim_random(&sim->clock, UINT32_MAX);
+    struct group_env env = {
+        .data = s,
+        .propose = env_propose,
+        .barrier = env_barrier,
+        .lease_valid = env_lease_valid,
+        .random = env_random,
+        .seed = env_seed,
+        .flusher = &fake_flusher_ops,
+        .flusher_data = &s->flusher,
+        .loader = &fake_loader_ops,
+        .loader_data = &s->loader,
+    };
+    s->group = group_create(&group, &env);
+    fake_flusher_init(
+        &s->flusher, &sim->db, &n->gate, group_flusher_events(), group_flusher_events_data(s->group));
+    fake_loader_init(&s->loader, &sim->db, &n->gate, &group_loader_events, s->group);
+}
+
+static void seat_start(struct sim_seat *s)
+{
+    struct sim_node *n = s->node;
+    struct sim *sim = n->sim;
+    struct replica_config config = sim->replica_config;
+    config.group = s->index;
+    config.node_id = n->index + 1;
+    config.address = sim_io_address(n->index);
+    config.seed = (unsigned)sim_random(&sim->clock, UINT32_MAX);
+    config.now_ms = seat_now_ms;
+    config.now_data = n;
+    CHECK(replica_init(&s->replica, &config, &s->io.io, &seat_ops, s) == STATUS_OK);
+    struct replica_peer peers[SIM_NODES_MAX];
+    for (unsigned i = 0; i < sim->n_nodes; i++) {
+        peers[i] = (struct replica_peer){.id = i + 1, .address = sim_io_address(i)};
+    }
+    s->starting = true;
+    if (replica_start(&s->replica, peers, sim->n_nodes) != STATUS_OK) {
+        sim_history_fail(&sim->history, "node %u group %u does not start: %s", n->index, s->index,
+            replica_errmsg(&s->replica));
+    }
+    s->starting = false;
+}
+
+void sim_node_boot(struct sim_node *n)
+{
+    CHECK(!n->alive);
+    struct sim *sim = n->sim;
+    sim_cancel(&sim->clock, &n->fate);
+    sim_trace(sim, "node %u: starts", n->index);
+    n->alive = true;
+    n->boot_offset_ms = sim_between(&sim->clock, 1000, 100000);
+    for (uint32_t g = 0; g < sim->n_groups; g++) {
+        seat_boot(&n->seats[g]);
+    }
+    for (uint32_t g = 0; g < sim->n_groups; g++) {
+        seat_start(&n->seats[g]);
+    }
+    sim_node_touch(n);
+}
+
+static void seat_closed(struct replica *r)
+{
+    struct sim_seat *s = list_entry(r, struct sim_seat, replica);
+    struct sim_node *n = s->node;
+    s->closed = true;
+    for (uint32_t g = 0; g < n->sim->n_groups; g++) {
+        if (!n->seats[g].closed) {
+            return;
+        }
+    }
+    uint64_t now_ms = sim_node_now_ms(n);
+    for (uint32_t g = 0; g < n->sim->n_groups; g++) {
+        s = &n->seats[g];
+        group_turn(s->group, now_ms, WALL_EPOCH_MS + now_ms); /* requests that came without an office */
+        group_destroy(s->group);
+        s->group = NULL;
+        sim_io_deinit(&s->io);
+    }
+    n->alive = false;
+    n->crashing = false;
+}
+
+void sim_node_crash(struct sim_node *n)
+{
+    CHECK(n->alive && !n->crashing);
+    struct sim *sim = n->sim;
+    sim_trace(sim, "node %u: crashes", n->index);
+    sim->result->crashes++;
+    n->crashing = true;
+    sim_cancel(&sim->clock, &n->turn);
+    sim_cancel(&sim->clock, &n->wake);
+    sim_cancel(&sim->clock, &n->fate);
+    for (uint32_t g = 0; g < sim->n_groups; g++) {
+        struct sim_seat *s = &n->seats[g];
+        sim_io_crash(&s->io);
+        fake_flusher_deinit(&s->flusher);
+        fake_loader_deinit(&s->loader);
+        replica_close(&s->replica, seat_closed);
+    }
+    sim_gate_resume(&sim->clock, &n->gate);
+}
+
+void sim_node_pause(struct sim_node *n)
+{
+    sim_trace(n->sim, "node %u: stops", n->index);
+    sim_gate_pause(&n->gate);
+}
+
+void sim_node_resume(struct sim_node *n)
+{
+    sim_trace(n->sim, "node %u: goes on", n->index);
+    sim_cancel(&n->sim->clock, &n->fate);
+    sim_gate_resume(&n->sim->clock, &n->gate);
+}
+
+void sim_node_init(struct sim *sim, unsigned index)
+{
+    struct sim_node *n = &sim->nodes[index];
+    n->sim = sim;
+    n->index = index;
+    sim_gate_init(&n->gate, n);
+    n->wall_offset_ms = (int64_t)sim_between(&sim->clock, 0, 4000) - 2000;
+    for (uint32_t g = 0; g < sim->n_groups; g++) {
+        n->seats[g].node = n;
+        n->seats[g].index = g;
+        sim_disk_init(&n->seats[g].disk);
+    }
+}
+
+void sim_node_deinit(struct sim_node *n)
+{
+    CHECK(!n->alive);
+    for (uint32_t g = 0; g < n->sim->n_groups; g++) {
+        sim_disk_deinit(&n->seats[g].disk);
+    }
+}

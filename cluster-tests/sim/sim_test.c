@@ -1,0 +1,132 @@
+/* The simulator itself: a seed is a run, the runs reach what they are for, and what is broken on purpose is
+ * caught. (The 200 seeds of every test run are the test wbsim_200_seeds.) */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cluster-tests/sim/sim.h"
+#include "proto/base/alloc.h"
+
+enum { DEFECT_SEEDS_MAX = 1500, REACH_SEEDS = 25 };
+
+static struct sim_result *run(struct sim_config config)
+{
+    struct sim_result *r = xmalloc(sizeof *r);
+    sim_run(&config, r);
+    return r;
+}
+
+static void the_same_seed_is_the_same_run(void **state)
+{
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct sim_result *one = run((struct sim_config){.seed = seed});
+        struct sim_result *two = run((struct sim_config){.seed = seed});
+        assert_int_equal(one->trace_hash, two->trace_hash);
+        assert_int_equal(one->virtual_ms, two->virtual_ms);
+        assert_int_equal(one->reads, two->reads);
+        free(one);
+        free(two);
+    }
+}
+
+static void another_seed_is_another_run(void **state)
+{
+    struct sim_result *one = run((struct sim_config){.seed = 1});
+    struct sim_result *two = run((struct sim_config){.seed = 2});
+    assert_int_not_equal(one->trace_hash, two->trace_hash);
+    free(one);
+    free(two);
+}
+
+/* A simulator that never gets into trouble proves nothing. */
+static void the_seeds_reach_the_trouble_that_they_are_for(void **state)
+{
+    struct sim_result sum = {0};
+    for (uint64_t seed = 1; seed <= REACH_SEEDS; seed++) {
+        struct sim_result *r = run((struct sim_config){.seed = seed});
+        if (r->failed) {
+            print_error("seed %llu: %s\n", (unsigned long long)seed, r->failure);
+        }
+        assert_false(r->failed);
+        sum.acknowledged += r->acknowledged;
+        sum.unknown += r->unknown;
+        sum.refused += r->refused;
+        sum.reads += r->reads;
+        sum.many_keys += r->many_keys;
+        sum.deep_pipelines += r->deep_pipelines;
+        sum.lost_answers += r->lost_answers;
+        sum.takes_that_waited += r->takes_that_waited;
+        sum.refused_by_fence += r->refused_by_fence;
+        sum.offices += r->offices;
+        sum.crashes += r->crashes;
+        sum.snapshots_installed += r->snapshots_installed;
+        free(r);
+    }
+    assert_true(sum.acknowledged > 1000);
+    assert_true(sum.reads > 1000);
+    assert_true(sum.unknown > 0);
+    assert_true(sum.refused > 0);
+    assert_true(sum.many_keys > 0);         /* several keys of one index */
+    assert_true(sum.deep_pipelines > 0);    /* several batches in flight */
+    assert_true(sum.lost_answers > 0);      /* a COMMIT that nobody heard of */
+    assert_true(sum.takes_that_waited > 0); /* a new leader behind an old one's COMMIT */
+    assert_true(sum.refused_by_fence > 0);
+    assert_true(sum.offices > 2 * REACH_SEEDS);
+    assert_true(sum.crashes > REACH_SEEDS);
+    assert_true(sum.snapshots_installed > 0);
+}
+
+/* The first seed that sees it is enough; without the defect that seed passes. */
+static void assert_caught(struct sim_config config)
+{
+    for (config.seed = 1; config.seed <= DEFECT_SEEDS_MAX; config.seed++) {
+        struct sim_result *r = run(config);
+        bool failed = r->failed;
+        free(r);
+        if (failed) {
+            r = run((struct sim_config){.seed = config.seed});
+            assert_false(r->failed);
+            free(r);
+            return;
+        }
+    }
+    fail_msg("no seed up to %d saw it", DEFECT_SEEDS_MAX);
+}
+
+static void a_database_without_a_fence_is_caught(void **state)
+{
+    assert_caught((struct sim_config){.defect = FAKE_DB_NO_FENCE});
+}
+
+static void a_database_that_loses_commits_is_caught(void **state)
+{
+    assert_caught((struct sim_config){.defect = FAKE_DB_LOSES_COMMITS});
+}
+
+static void a_take_that_does_not_wait_for_a_pending_commit_is_caught(void **state)
+{
+    assert_caught((struct sim_config){.defect = FAKE_DB_TAKE_SKIPS_LOCK});
+}
+
+static void reads_without_a_lease_are_caught(void **state)
+{
+    assert_caught((struct sim_config){.defect_lease = true});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_seed_is_the_same_run),
+        cmocka_unit_test(another_seed_is_another_run),
+        cmocka_unit_test(the_seeds_reach_the_trouble_that_they_are_for),
+        cmocka_unit_test(a_database_without_a_fence_is_caught),
+        cmocka_unit_test(a_database_that_loses_commits_is_caught),
+        cmocka_unit_test(a_take_that_does_not_wait_for_a_pending_commit_is_caught),
+        cmocka_unit_test(reads_without_a_lease_are_caught),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,111 @@
+#include "flush/flush_error.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+/* SQLSTATE (or its first characters) -> class. The first row that fits decides, so single codes stand before
+ * their classes. Source: PostgreSQL 15, Appendix A. */
+static const struct {
+    const char *prefix;
+    enum flush_error_class class;
+} error_table[] = {
+    /* Ours. */
+    {SQLSTATE_FENCED, FLUSH_ERROR_FENCED}, {SQLSTATE_PREDECESSOR, FLUSH_ERROR_PREDECESSOR},
+    {SQLSTATE_HALT, FLUSH_ERROR_HALT},
+    /* Single codes. */
+    {"25006", FLUSH_ERROR_OUTAGE},    /* read-only transaction: a standby, or a server made read-only */
+    {"25P03", FLUSH_ERROR_OUTAGE},    /* the server gave up on an idle transaction of ours */
+    {"26000", FLUSH_ERROR_HALT},      /* no such prepared statement: a pooler that hands sessions around */
+    {"55006", FLUSH_ERROR_TRANSIENT}, /* object in use */
+    {"55P03", FLUSH_ERROR_TRANSIENT}, /* lock_timeout */
+    {"57014", FLUSH_ERROR_TRANSIENT}, /* statement_timeout, or somebody cancelled */
+    {"XX001", FLUSH_ERROR_HALT},      /* data corrupted */
+    {"XX002", FLUSH_ERROR_HALT},      /* index corrupted */
+    /* Classes. */
+    {"08", FLUSH_ERROR_OUTAGE},    /* connection */
+    {"53", FLUSH_ERROR_OUTAGE},    /* resources: disk full, memory, too many connections */
+    {"55", FLUSH_ERROR_OUTAGE},    /* object not in the state that is needed, as while a server recovers */
+    {"57", FLUSH_ERROR_OUTAGE},    /* shutdown, crash, cannot connect now */
+    {"58", FLUSH_ERROR_OUTAGE},    /* errors of the server's system */
+    {"40", FLUSH_ERROR_TRANSIENT}, /* serialization, deadlock */
+    {"22", FLUSH_ERROR_ROW},       /* data */
+    {"23", FLUSH_ERROR_ROW},       /* constraints */
+    {"09", FLUSH_ERROR_ROW},       /* a trigger failed; 27, 38, 39, P0: in other ways */
+    {"27", FLUSH_ERROR_ROW}, {"38", FLUSH_ERROR_ROW}, {"39", FLUSH_ERROR_ROW}, {"P0", FLUSH_ERROR_ROW},
+    {"44", FLUSH_ERROR_ROW},  /* a view's check option */
+    {"54", FLUSH_ERROR_ROW},  /* too big for a limit of the server's, as an index entry is */
+    {"0A", FLUSH_ERROR_HALT}, /* not supported */
+    {"28", FLUSH_ERROR_HALT}, /* authorization */
+    {"3D", FLUSH_ERROR_HALT}, /* no such database */
+    {"3F", FLUSH_ERROR_HALT}, /* no such schema */
+    {"42", FLUSH_ERROR_HALT}, /* permission, missing table, column or function */
+};
+
+enum flush_error_class flush_error_classify(const char *sqlstate)
+{
+    if (sqlstate != NULL && sqlstate[0] != '\0') {
+        for (size_t i = 0; i < sizeof error_table / sizeof error_table[0]; i++) {
+            if (strncmp(sqlstate, error_table[i].prefix, strlen(error_table[i].prefix)) == 0) {
+                return error_table[i].class;
+            }
+        }
+    }
+    return FLUSH_ERROR_OUTAGE;
+}
+
+const char *flush_error_class_name(enum flush_error_class class)
+{
+    static const char *const names[] = {
+        [FLUSH_ERROR_OUTAGE] = "outage",
+        [FLUSH_ERROR_TRANSIENT] = "transient",
+        [FLUSH_ERROR_ROW] = "row",
+        [FLUSH_ERROR_FENCED] = "fenced",
+        [FLUSH_ERROR_PREDECESSOR] = "predecessor",
+        [FLUSH_ERROR_HALT] = "halt",
+    };
+    return (unsigned)class < sizeof names / sizeof names[0] ? names[class] : "unknown";
+}
+
+/* Runs of white space and control characters become one blank; none is left at the ends. */
+static void make_one_line(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from != '\0'; from++) {
+        if (!isspace((unsigned char)*from) && !iscntrl((unsigned char)*from)) {
+            *to++ = *from;
+        } else if (to != text && to[-1] != ' ') {
+            *to++ = ' ';
+        }
+    }
+    if (to != text && to[-1] == ' ') {
+        to--;
+    }
+    *to = '\0';
+}
+
+void flush_error_set(
+    struct flush_error *e, enum flush_error_class class, const char *sqlstate, const char *format, ...)
+{
+    e->class = class;
+    snprintf(e->sqlstate, sizeof e->sqlstate, "%s", sqlstate == NULL ? "" : sqlstate);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(e->message, sizeof e->message, format, args);
+    va_end(args);
+    make_one_line(e->message);
+}
+
+void cluster_id_text(const uint8_t cluster_id[CLUSTER_ID_BYTES], char out[CLUSTER_ID_TEXT_BYTES])
+{
+    static const char digits[] = "0123456789abcdef";
+    char *to = out;
+    for (int i = 0; i < CLUSTER_ID_BYTES; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) {
+            *to++ = '-';
+        }
+        *to++ = digits[cluster_id[i] >> 4];
+        *to++ = digits[cluster_id[i] & 15];
+    }
+    *to = '\0';
+}

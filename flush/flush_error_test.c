@@ -1,0 +1,105 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "flush/flush_error.h"
+
+static void codes_have_the_class_that_the_flush_needs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sqlstate;
+        enum flush_error_class class;
+    } expected[] = {
+        {"WB001", FLUSH_ERROR_FENCED},
+        {"WB002", FLUSH_ERROR_PREDECESSOR},
+        {"WB003", FLUSH_ERROR_HALT},
+        {"", FLUSH_ERROR_OUTAGE},
+        {NULL, FLUSH_ERROR_OUTAGE},
+        {"ZZ999", FLUSH_ERROR_OUTAGE},
+        {"XX000", FLUSH_ERROR_OUTAGE},
+        {"08006", FLUSH_ERROR_OUTAGE},
+        {"57P01", FLUSH_ERROR_OUTAGE},
+        {"57P02", FLUSH_ERROR_OUTAGE},
+        {"57P03", FLUSH_ERROR_OUTAGE},
+        {"53100", FLUSH_ERROR_OUTAGE},
+        {"53300", FLUSH_ERROR_OUTAGE},
+        {"25006", FLUSH_ERROR_OUTAGE},
+        {"25P03", FLUSH_ERROR_OUTAGE},
+        {"55000", FLUSH_ERROR_OUTAGE},
+        {"58030", FLUSH_ERROR_OUTAGE},
+        {"40001", FLUSH_ERROR_TRANSIENT},
+        {"40P01", FLUSH_ERROR_TRANSIENT},
+        {"55P03", FLUSH_ERROR_TRANSIENT},
+        {"55006", FLUSH_ERROR_TRANSIENT},
+        {"57014", FLUSH_ERROR_TRANSIENT},
+        {"22001", FLUSH_ERROR_ROW},
+        {"22021", FLUSH_ERROR_ROW},
+        {"23502", FLUSH_ERROR_ROW},
+        {"23505", FLUSH_ERROR_ROW},
+        {"23514", FLUSH_ERROR_ROW},
+        {"P0001", FLUSH_ERROR_ROW},
+        {"54000", FLUSH_ERROR_ROW},
+        {"44000", FLUSH_ERROR_ROW},
+        {"28P01", FLUSH_ERROR_HALT},
+        {"42501", FLUSH_ERROR_HALT},
+        {"42P01", FLUSH_ERROR_HALT},
+        {"42703", FLUSH_ERROR_HALT},
+        {"3D000", FLUSH_ERROR_HALT},
+        {"3F000", FLUSH_ERROR_HALT},
+        {"0A000", FLUSH_ERROR_HALT},
+        {"26000", FLUSH_ERROR_HALT},
+        {"XX001", FLUSH_ERROR_HALT},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        if (flush_error_classify(expected[i].sqlstate) != expected[i].class) {
+            fail_msg("%s is %s", expected[i].sqlstate,
+                flush_error_class_name(flush_error_classify(expected[i].sqlstate)));
+        }
+    }
+}
+
+static void a_message_becomes_one_line_that_fits(void **state)
+{
+    (void)state;
+    struct flush_error e;
+    flush_error_set(&e, FLUSH_ERROR_ROW, "23505", "  first\n\tsecond %d\r\n\n", 2);
+    assert_string_equal(e.message, "first second 2");
+    assert_string_equal(e.sqlstate, "23505");
+    assert_int_equal(e.class, FLUSH_ERROR_ROW);
+
+    char text[2000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    flush_error_set(&e, FLUSH_ERROR_OUTAGE, NULL, "%s", text);
+    assert_int_equal(strlen(e.message), sizeof e.message - 1);
+    assert_string_equal(e.sqlstate, "");
+    flush_error_set(&e, FLUSH_ERROR_OUTAGE, NULL, "\n \n");
+    assert_string_equal(e.message, "");
+}
+
+static void a_cluster_id_is_written_as_a_uuid(void **state)
+{
+    (void)state;
+    uint8_t id[CLUSTER_ID_BYTES];
+    char text[CLUSTER_ID_TEXT_BYTES];
+    for (int i = 0; i < CLUSTER_ID_BYTES; i++) {
+        id[i] = (uint8_t)(i * 17);
+    }
+    cluster_id_text(id, text);
+    assert_string_equal(text, "00112233-4455-6677-8899-aabbccddeeff");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(codes_have_the_class_that_the_flush_needs),
+        cmocka_unit_test(a_message_becomes_one_line_that_fits),
+        cmocka_unit_test(a_cluster_id_is_written_as_a_uuid),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,404 @@
+#include "flush/flush_session.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/base/check.h"
+
+/* A halted group looks again this often: the operator's repair is noticed without a restart. */
+enum { HALTED_RETRY_MS = 5000 };
+/* Group 0 claims the database for all. When that takes longer, the others look themselves, to say why. */
+enum { PATIENCE_MS = 2000 };
+
+const char *flush_session_state_name(enum flush_session_state state)
+{
+    switch (state) {
+    case FLUSH_OFF:
+        return "off";
+    case FLUSH_LOOKING:
+    case FLUSH_TAKING:
+        return "connecting";
+    case FLUSH_SETTLING:
+        return "settling";
+    case FLUSH_ACTIVE:
+        return "active";
+    case FLUSH_BACKOFF:
+        return "backoff";
+    case FLUSH_FENCED:
+        return "fenced";
+    case FLUSH_HALTED:
+        return "halted";
+    }
+    return "?";
+}
+
+void flush_session_init(struct flush_session *s, const struct flush_settings *settings, uint32_t group,
+    uint32_t group_count, bool adopt, uint32_t random, const struct flusher_ops *flusher, void *flusher_data)
+{
+    *s = (struct flush_session){
+        .settings = *settings,
+        .group = group,
+        .group_count = group_count,
+        .adopt = adopt,
+        .random = random | 1,
+        .flusher = flusher,
+        .flusher_data = flusher_data,
+        .state = FLUSH_OFF,
+    };
+    CHECK(settings->in_flight >= 1 && settings->in_flight <= FLUSH_IN_FLIGHT_MAX);
+}
+
+static void push(struct flush_session *s, struct flush_command command)
+{
+    CHECK(s->commands_n < FLUSH_COMMANDS_MAX);
+    s->commands[(s->commands_head + s->commands_n++) % FLUSH_COMMANDS_MAX] = command;
+}
+
+const struct flush_command *flush_session_command(const struct flush_session *s)
+{
+    return s->commands_n == 0 ? NULL : &s->commands[s->commands_head];
+}
+
+void flush_session_pop(struct flush_session *s)
+{
+    CHECK(s->commands_n > 0);
+    s->commands_head = (s->commands_head + 1) % FLUSH_COMMANDS_MAX;
+    s->commands_n--;
+}
+
+static void forget_inspection(struct flush_session *s)
+{
+    s->inspected = (struct flush_inspected){.found = FLUSH_DB_EMPTY, .group_count = UINT32_MAX};
+    s->claim_done = false;
+}
+
+void flush_session_start(
+    struct flush_session *s, uint64_t term, const uint8_t new_cluster_id[CLUSTER_ID_BYTES], uint64_t now_ms)
+{
+    CHECK(s->state == FLUSH_OFF);
+    s->term = term;
+    s->now_ms = now_ms;
+    memcpy(s->new_cluster_id, new_cluster_id, CLUSTER_ID_BYTES);
+    s->state = FLUSH_LOOKING;
+    s->looking_since_ms = now_ms;
+    s->born_proposed = false;
+    forget_inspection(s);
+    s->claim_proposed = false;
+    s->begin_pending = false;
+    s->calling = false;
+    s->commands_n = 0;
+    s->retry_ms = 0;
+    s->retry_at_ms = 0;
+    s->epoch = 0;
+}
+
+void flush_session_stop(struct flush_session *s)
+{
+    if (s->state == FLUSH_OFF) {
+        return;
+    }
+    s->flusher->disconnect(s->flusher_data);
+    s->state = FLUSH_OFF;
+    s->calling = false;
+    s->commands_n = 0;
+    s->begin_pending = false;
+    s->epoch = 0;
+}
+
+static unsigned jittered(struct flush_session *s, unsigned ms)
+{
+    s->random ^= s->random << 13; /* xorshift32 */
+    s->random ^= s->random >> 17;
+    s->random ^= s->random << 5;
+    return ms / 2 + s->random % (ms / 2 + 1);
+}
+
+/* The connection is of no use any more. Where the session goes depends on whose fault it was. */
+static void fall_back(struct flush_session *s, const struct flush_error *error)
+{
+    s->last_error = *error;
+    s->failures++;
+    s->calling = false;
+    s->epoch = 0;
+    /* A FLUSHED that waits to be proposed stays valid: its COMMIT was seen. A BEGIN does no harm either. */
+    if (error->class == FLUSH_ERROR_HALT) {
+        s->state = FLUSH_HALTED;
+        s->retry_at_ms = s->now_ms + HALTED_RETRY_MS;
+        return;
+    }
+    if (error->class == FLUSH_ERROR_FENCED) {
+        s->fenced_count++;
+    }
+    s->state = error->class == FLUSH_ERROR_FENCED ? FLUSH_FENCED : FLUSH_BACKOFF;
+    s->retry_ms = s->retry_ms == 0 ? s->settings.retry_min_ms : s->retry_ms * 2;
+    if (s->retry_ms > s->settings.retry_max_ms) {
+        s->retry_ms = s->settings.retry_max_ms;
+    }
+    s->retry_at_ms = s->now_ms + jittered(s, s->retry_ms);
+}
+
+static void halt(struct flush_session *s, const char *format, uint64_t a, uint64_t b)
+{
+    struct flush_error error = {.class = FLUSH_ERROR_HALT};
+    snprintf(error.message, sizeof error.message, format, a, b);
+    s->flusher->disconnect(s->flusher_data);
+    fall_back(s, &error);
+}
+
+static void failed(void *data, const struct flush_error *error)
+{
+    struct flush_session *s = data;
+    fall_back(s, error);
+}
+
+static void inspected(void *data, const struct flush_inspected *found)
+{
+    struct flush_session *s = data;
+    s->calling = false;
+    s->inspected = *found;
+    if (found->found == FLUSH_DB_FOREIGN && !s->adopt) {
+        char id[2 * CLUSTER_ID_BYTES + 1];
+        for (int i = 0; i < CLUSTER_ID_BYTES; i++) {
+            snprintf(id + 2 * (size_t)i, 3, "%02x", found->cluster_id[i]);
+        }
+        struct flush_error error = {.class = FLUSH_ERROR_HALT};
+        snprintf(error.message, sizeof error.message,
+            "the database belongs to another wbcache cluster (%s, %" PRIu32
+            " groups): use an empty database or schema, "
+            "or start the nodes with --adopt to take it over, which shuts that cluster out for good",
+            id, found->group_count);
+        s->flusher->disconnect(s->flusher_data);
+        fall_back(s, &error);
+        return;
+    }
+    s->last_error.message[0] = '\0';
+}
+
+static void claimed(void *data)
+{
+    struct flush_session *s = data;
+    s->calling = false;
+    s->claim_done = true;
+}
+
+static void taken(void *data, const struct fence_row *row)
+{
+    struct flush_session *s = data;
+    s->calling = false;
+    s->fence_batch = row->last_batch;
+    s->sent_batch = row->last_batch;
+    s->epoch = row->epoch;
+    s->settle_sent = false;
+    s->state = FLUSH_SETTLING;
+}
+
+static void committed(void *data, uint64_t batch)
+{
+    struct flush_session *s = data;
+    /* The predecessor is what the fence demanded, so it is what the log knows as the last batch by then. */
+    push(s,
+        (struct flush_command){.kind = FLUSH_COMMAND_FLUSHED, .batch = batch, .predecessor = s->fence_batch});
+    s->fence_batch = batch;
+    s->retry_ms = 0;
+    s->last_error.message[0] = '\0';
+}
+
+const struct flusher_events flush_session_events = {
+    .inspected = inspected,
+    .claimed = claimed,
+    .taken = taken,
+    .committed = committed,
+    .failed = failed,
+};
+
+void flush_session_suspect(struct flush_session *s, const char *why)
+{
+    if (s->state != FLUSH_ACTIVE && s->state != FLUSH_SETTLING) {
+        return;
+    }
+    struct flush_error error = {.class = FLUSH_ERROR_OUTAGE};
+    snprintf(error.message, sizeof error.message, "%s", why);
+    s->flusher->disconnect(s->flusher_data);
+    fall_back(s, &error);
+}
+
+static bool not_inspected(const struct flush_session *s)
+{
+    return s->inspected.found == FLUSH_DB_EMPTY && s->inspected.group_count == UINT32_MAX;
+}
+
+static void inspect(struct flush_session *s, const struct flush_view *view)
+{
+    static const uint8_t nobody[CLUSTER_ID_BYTES];
+    s->calling = true;
+    s->flusher->inspect(s->flusher_data, view->born ? view->identity.cluster_id : nobody);
+}
+
+/* A cluster that is not born or has not claimed its fence rows. Group 0 does it, the others follow its
+ * identity. */
+static void look(struct flush_session *s, const struct flush_view *view)
+{
+    if (view->claimed) {
+        s->state = FLUSH_TAKING;
+        s->calling = true;
+        s->flusher->take(s->flusher_data, &view->identity, s->term);
+        return;
+    }
+    if (s->group != 0) {
+        if (!view->seed_found) {
+            if (not_inspected(s) && !s->calling && s->now_ms >= s->looking_since_ms + PATIENCE_MS) {
+                inspect(s, view);
+            }
+            return;
+        }
+        if (!view->born && !s->born_proposed) {
+            s->born_proposed = true;
+            push(s, (struct flush_command){.kind = FLUSH_COMMAND_GENESIS, .identity = view->seed});
+        } else if (view->born && !s->claim_proposed) {
+            s->claim_proposed = true; /* group 0 claimed every group's row */
+            push(s, (struct flush_command){.kind = FLUSH_COMMAND_CLAIMED});
+        }
+        return;
+    }
+    if (s->calling || s->claim_proposed) {
+        return;
+    }
+    if (s->claim_done) {
+        s->claim_proposed = true;
+        push(s, (struct flush_command){.kind = FLUSH_COMMAND_CLAIMED});
+        return;
+    }
+    if (not_inspected(s)) {
+        inspect(s, view);
+        return;
+    }
+    if (!view->born) {
+        if (!s->born_proposed) {
+            s->born_proposed = true;
+            struct flush_command genesis = {.kind = FLUSH_COMMAND_GENESIS};
+            memcpy(genesis.identity.cluster_id, s->new_cluster_id, CLUSTER_ID_BYTES);
+            genesis.identity.group_count = s->group_count;
+            genesis.identity.version_base = s->inspected.version_ceiling;
+            push(s, genesis);
+        }
+        return;
+    }
+    s->calling = true;
+    s->flusher->claim(s->flusher_data, &view->identity, &s->inspected);
+}
+
+/* Decide every batch in flight by the fence row. Source: design, "the fence row". */
+static void settle(struct flush_session *s, const struct flush_view *view)
+{
+    if (s->begin_pending || s->commands_n > 0) {
+        return; /* what is on its way to the log must be in the view first */
+    }
+    if (view->n_in_flight == 0 && view->last_batch == s->fence_batch) {
+        s->state = FLUSH_ACTIVE;
+        s->sent_batch = s->fence_batch;
+        s->last_error.message[0] = '\0';
+        return;
+    }
+    if (s->settle_sent) {
+        return;
+    }
+    uint64_t predecessor = view->last_batch;
+    bool known = s->fence_batch == predecessor;
+    for (uint32_t i = 0; i < view->n_in_flight && view->in_flight[i] <= s->fence_batch; i++) {
+        known = known || view->in_flight[i] == s->fence_batch;
+    }
+    if (!known && s->fence_batch < view->last_batch) {
+        halt(s,
+            "the database went back in time: its last batch is %" PRIu64
+            ", this cluster had written batch %" PRIu64
+            " to it: connect the database that is up to date; nothing in memory was dropped",
+            s->fence_batch, view->last_batch);
+        return;
+    }
+    if (!known) {
+        halt(s,
+            "the database's fence row names batch %" PRIu64
+            ", which is not in this cluster's log (its last is %" PRIu64
+            "): the nodes' data folders are older than the database; put the right folders back",
+            s->fence_batch, view->last_batch);
+        return;
+    }
+    s->settle_sent = true;
+    for (uint32_t i = 0; i < view->n_in_flight; i++) {
+        if (view->in_flight[i] > s->fence_batch) {
+            push(s, (struct flush_command){.kind = FLUSH_COMMAND_ABORT, .batch = view->in_flight[i]});
+            break;
+        }
+        push(s, (struct flush_command){
+                    .kind = FLUSH_COMMAND_FLUSHED, .batch = view->in_flight[i], .predecessor = predecessor});
+        predecessor = view->in_flight[i];
+    }
+}
+
+static void plan(struct flush_session *s, const struct flush_view *view)
+{
+    if (s->begin_pending || view->rows_due == 0 || view->n_in_flight >= s->settings.in_flight) {
+        return;
+    }
+    /* Behind another batch only whole ones: small batches one after the other would cost more and coalesce
+     * less. */
+    if (view->n_in_flight > 0 && !view->due_full) {
+        return;
+    }
+    s->begin_pending = true;
+    push(s,
+        (struct flush_command){
+            .kind = FLUSH_COMMAND_BEGIN, .rows_max = view->rows_due, .bytes_max = s->settings.batch_bytes});
+}
+
+uint64_t flush_session_turn(struct flush_session *s, const struct flush_view *view, uint64_t now_ms)
+{
+    s->now_ms = now_ms;
+    switch (s->state) {
+    case FLUSH_OFF:
+        return UINT64_MAX;
+    case FLUSH_BACKOFF:
+    case FLUSH_FENCED:
+    case FLUSH_HALTED:
+        if (now_ms < s->retry_at_ms && !(view->seed_found && !view->born)) {
+            return s->retry_at_ms;
+        }
+        s->state = FLUSH_LOOKING;
+        s->looking_since_ms = now_ms;
+        forget_inspection(s);
+        look(s, view);
+        return UINT64_MAX;
+    case FLUSH_LOOKING:
+        look(s, view);
+        return s->group != 0 && not_inspected(s) && !s->calling && !view->claimed
+                   ? s->looking_since_ms + PATIENCE_MS
+                   : UINT64_MAX;
+    case FLUSH_TAKING:
+        return UINT64_MAX;
+    case FLUSH_SETTLING:
+        settle(s, view);
+        return s->state == FLUSH_ACTIVE ? now_ms : s->state == FLUSH_HALTED ? s->retry_at_ms : UINT64_MAX;
+    case FLUSH_ACTIVE:
+        plan(s, view);
+        return UINT64_MAX;
+    }
+    return UINT64_MAX;
+}
+
+bool flush_session_begun(struct flush_session *s, uint64_t batch, bool begun, uint64_t *predecessor)
+{
+    s->begin_pending = false;
+    if (!begun || s->state != FLUSH_ACTIVE) {
+        return false;
+    }
+    *predecessor = s->sent_batch;
+    s->sent_batch = batch;
+    return true;
+}
+
+void flush_session_send(struct flush_session *s, struct flush_batch *batch)
+{
+    CHECK(s->state == FLUSH_ACTIVE && batch->id == s->sent_batch);
+    s->flusher->send(s->flusher_data, batch);
+}

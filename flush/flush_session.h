@@ -1,0 +1,126 @@
+/* A leader's dealings with the database, for one group and one term. Pure: it is told what the database and
+ * the log did, asks the flusher for database work, and hands out commands for the log.
+ *
+ *   OFF ---start---> LOOKING ---(born, claimed)---> TAKING --taken--> SETTLING --settled--> ACTIVE
+ *    ^                  |  ^                           ^ |                                    |
+ *    |               foreign |                  timer  | +---------- failed ---------+        |
+ *    +---stop (any)     v  |timer                      |                             v        |
+ *                     HALTED                        BACKOFF / FENCED / HALTED <------+--------+
+ *
+ * LOOKING  a new cluster: whose database is it? Genesis and the claim of the fence rows happen here.
+ * TAKING   term and epoch of the fence row become ours, which shuts out every older connection.
+ * SETTLING what the fence row says decides every batch in flight: FLUSHED up to its last_batch, ABORT for the
+ * rest. Nothing is planned before these have applied. ACTIVE   batches go out, one pipelined behind another.
+ * Invariant: a batch is sent only in ACTIVE, so every batch in the log that this connection did not send is
+ * settled by the fence row of a later take. */
+#ifndef WB_FLUSH_FLUSH_SESSION_H
+#define WB_FLUSH_FLUSH_SESSION_H
+
+#include "flush/flush_plan.h"
+#include "flush/flusher.h"
+
+enum flush_session_state {
+    FLUSH_OFF,
+    FLUSH_LOOKING,
+    FLUSH_TAKING,
+    FLUSH_SETTLING,
+    FLUSH_ACTIVE,
+    FLUSH_BACKOFF,
+    FLUSH_FENCED,
+    FLUSH_HALTED,
+};
+const char *flush_session_state_name(enum flush_session_state state);
+
+/* A command for the log, in the order in which they must be proposed. */
+enum flush_command_kind {
+    FLUSH_COMMAND_GENESIS,
+    FLUSH_COMMAND_CLAIMED,
+    FLUSH_COMMAND_BEGIN,
+    FLUSH_COMMAND_FLUSHED,
+    FLUSH_COMMAND_ABORT,
+};
+struct flush_command {
+    enum flush_command_kind kind;
+    struct flush_identity identity; /* GENESIS */
+    uint32_t rows_max;              /* BEGIN */
+    uint64_t bytes_max;             /* BEGIN */
+    uint64_t batch;                 /* FLUSHED; ABORT: this one and all later */
+    uint64_t predecessor;           /* FLUSHED */
+};
+
+/* What the replicated state says now. */
+struct flush_view {
+    bool born, claimed;
+    struct flush_identity identity; /* when born */
+    uint64_t last_batch;
+    uint64_t in_flight[FLUSH_IN_FLIGHT_MAX]; /* batch ids, oldest first */
+    uint32_t n_in_flight;
+    uint32_t rows_due; /* at the front of the queue, before a key that is still in a batch, up to a batch */
+    bool due_full;     /* they make a whole batch, by rows or bytes */
+    bool seed_found;   /* group 0 of this cluster is born and claimed, as this node knows it: */
+    struct flush_identity seed; /* ... its identity (its group number does not matter) */
+};
+
+enum { FLUSH_COMMANDS_MAX = 2 * FLUSH_IN_FLIGHT_MAX + 4 };
+
+struct flush_session {
+    struct flush_settings settings;
+    const struct flusher_ops *flusher;
+    void *flusher_data;
+    uint32_t group;
+    uint32_t group_count;
+    bool adopt;      /* a foreign database may be taken over (by group 0 of a cluster that has none yet) */
+    uint32_t random; /* jitter */
+    uint8_t new_cluster_id[CLUSTER_ID_BYTES]; /* used if this leader gives birth to the cluster */
+
+    enum flush_session_state state;
+    uint64_t term;
+    bool calling; /* the flusher owes an event */
+    bool born_proposed, claim_done, claim_proposed;
+    bool settle_sent;
+    bool begin_pending;   /* a BEGIN was handed out and has not applied */
+    uint64_t fence_batch; /* last_batch of the row as taken */
+    uint64_t epoch;
+    uint64_t sent_batch; /* the newest batch sent on this connection, or fence_batch */
+    uint64_t looking_since_ms;
+    uint64_t retry_at_ms;
+    unsigned retry_ms;
+    struct flush_inspected inspected;
+    struct flush_error last_error; /* message "" when the last attempt went well */
+    uint64_t failures, fenced_count;
+    uint64_t now_ms;
+
+    struct flush_command commands[FLUSH_COMMANDS_MAX]; /* a ring */
+    uint32_t commands_head, commands_n;
+};
+
+/* The caller sets nothing else than these; the session is OFF afterwards. @flusher is borrowed. */
+void flush_session_init(struct flush_session *s, const struct flush_settings *settings, uint32_t group,
+    uint32_t group_count, bool adopt, uint32_t random, const struct flusher_ops *flusher, void *flusher_data);
+
+/* The gate of @term opened / closed. @new_cluster_id is random, for the case that the cluster is to be born.
+ */
+void flush_session_start(
+    struct flush_session *s, uint64_t term, const uint8_t new_cluster_id[CLUSTER_ID_BYTES], uint64_t now_ms);
+void flush_session_stop(struct flush_session *s);
+
+/* Do what is due. Call it after every event and at the time that it returns (UINT64_MAX: only after events).
+ */
+uint64_t flush_session_turn(struct flush_session *s, const struct flush_view *view, uint64_t now_ms);
+
+/* The next command to propose, or NULL. Pop it once it is proposed. */
+const struct flush_command *flush_session_command(const struct flush_session *s);
+void flush_session_pop(struct flush_session *s);
+
+/* Our own BEGIN has applied. True: build the batch with id and *@predecessor, and give it to
+ * flush_session_send. False: do not; it will be settled. @begun is false when the BEGIN moved no rows. */
+bool flush_session_begun(struct flush_session *s, uint64_t batch, bool begun, uint64_t *predecessor);
+void flush_session_send(struct flush_session *s, struct flush_batch *batch);
+
+/* Take the fence anew: something says that the database is not where it should be. */
+void flush_session_suspect(struct flush_session *s, const char *why);
+
+/* The flusher's events; the data pointer is the session. */
+extern const struct flusher_events flush_session_events;
+
+#endif

@@ -1,0 +1,448 @@
+#include "node/group.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/group_internal.h"
+#include "proto/base/alloc.h"
+#include "proto/base/check.h"
+#include "proto/pb.h"
+
+/* libraft has at most 32 entries in flight to a follower, and slows down beyond: barriers and the flush's
+ * need room. */
+enum { SWEEP_MS = 25, ENTRIES_IN_FLIGHT = 8 };
+
+struct group *group_create(const struct group_config *config, const struct group_env *env)
+{
+    struct group *g = xcalloc(1, sizeof *g);
+    g->config = *config;
+    g->env = *env;
+    if (g->config.entry_target_bytes == 0) {
+        g->config.entry_target_bytes = LIMIT_ENTRY_TARGET_BYTES;
+    }
+    if (g->config.entries_in_flight == 0) {
+        g->config.entries_in_flight = ENTRIES_IN_FLIGHT;
+    }
+    state_init(&g->state, config->hash_seed);
+    overlay_init(&g->overlay, config->hash_seed);
+    loads_init(&g->loads, config->hash_seed);
+    flush_session_init(&g->session, &config->flush, config->group, config->group_count, config->adopt,
+        config->random_seed, env->flusher, env->flusher_data);
+    arena_init(&g->apply_arena);
+    buf_init(&g->encode_buf);
+    list_init(&g->live);
+    list_init(&g->ready);
+    list_init(&g->loading);
+    list_init(&g->lease_next);
+    list_init(&g->lease_now);
+    list_init(&g->flush_waiters);
+    return g;
+}
+
+void group_destroy(struct group *g)
+{
+    CHECK(!g->gate_open && list_empty(&g->live));
+    loads_deinit(&g->loads);
+    overlay_deinit(&g->overlay);
+    state_deinit(&g->state);
+    arena_deinit(&g->apply_arena);
+    buf_deinit(&g->encode_buf);
+    free(g);
+}
+
+/* ---- A request's life ---- */
+
+void group_move(struct group_request *r, enum request_where where, struct list *list)
+{
+    r->where = (int)where;
+    list_remove(&r->link);
+    list_push_back(list, &r->link);
+}
+
+void group_finish(struct group *g, struct group_request *r, enum status status, const char *message)
+{
+    list_remove(&r->link);
+    list_remove(&r->live);
+    loads_forget_request(r);
+    r->status = status;
+    r->message = message;
+    if (status == STATUS_UNAVAILABLE || status == STATUS_OVERLOADED) {
+        r->retry_after_ms = status == STATUS_OVERLOADED ? g->config.flush.age_ms / 4 + 10 : 50;
+    }
+    r->done(r);
+}
+
+void group_submit(struct group *g, struct group_request *r)
+{
+    r->status = STATUS_OK;
+    r->message = NULL;
+    r->index = 0;
+    r->retry_after_ms = 0;
+    r->lease_proved = false;
+    r->wait_index = 0;
+    list_init(&r->link);
+    list_init(&r->load_waits);
+    list_push_back(&g->live, &r->live);
+    group_move(r, AT_READY, &g->ready);
+}
+
+/* Whatever a request waits for, its time is over. */
+static void time_out(struct group *g, struct group_request *r)
+{
+    switch ((enum request_where)r->where) {
+    case AT_WAIT_APPLY:
+        group_finish(g, r, STATUS_UNKNOWN, "no quorum acknowledged the write in time; it may still happen");
+        return;
+    case AT_WAIT_FLUSH:
+        r->index = state_flushed_index(&g->state);
+        group_finish(g, r, STATUS_TIMEOUT,
+            g->session.last_error.message[0] != '\0' ? g->session.last_error.message
+                                                     : "replicated, but not flushed to the database in time");
+        return;
+    case AT_WAIT_LOAD:
+        group_finish(g, r, STATUS_TIMEOUT, "the database did not answer in time");
+        return;
+    default:
+        group_finish(g, r, STATUS_TIMEOUT, "the group did not answer in time");
+    }
+}
+
+static void sweep_deadlines(struct group *g)
+{
+    if (list_empty(&g->live)) {
+        return;
+    }
+    if (g->now_ms >= g->sweep_at_ms) {
+        g->sweep_at_ms = g->now_ms + SWEEP_MS;
+        list_for_each (it, next, &g->live) {
+            struct group_request *r = list_entry(it, struct group_request, live);
+            if (r->deadline_ms != 0 && r->deadline_ms <= g->now_ms) {
+                time_out(g, r);
+            }
+        }
+    }
+    if (g->sweep_at_ms < g->wake_ms) {
+        g->wake_ms = g->sweep_at_ms;
+    }
+}
+
+/* ---- Proposing ---- */
+
+uint64_t group_stamp(struct group *g)
+{
+    return stamp_now(&g->stamps, g->now_ms, g->wall_ms);
+}
+
+enum status group_propose_entry(struct group *g, Wblog__Entry *entry, uint64_t seq, uint64_t *index)
+{
+    entry->node_id = g->config.node_id;
+    entry->term = g->term;
+    entry->proposal = seq;
+    entry->stamp_ms = group_stamp(g);
+    buf_clear(&g->encode_buf);
+    log_entry_encode(entry, &g->encode_buf);
+    enum status status = g->env.propose(g->env.data, buf_bytes(&g->encode_buf), index);
+    if (g->encode_buf.cap > 4 * LIMIT_ENTRY_TARGET_BYTES) {
+        buf_deinit(&g->encode_buf);
+    }
+    return status;
+}
+
+/* ---- The turn ---- */
+
+/* One barrier serves every read that came before it was proposed. */
+static void propose_barrier(struct group *g)
+{
+    if (g->barrier_pending || list_empty(&g->lease_next) || !g->gate_open) {
+        return;
+    }
+    uint64_t token = g->barrier_token + 1;
+    if (g->env.barrier(g->env.data, token) != STATUS_OK) {
+        return;
+    }
+    g->barrier_token = token;
+    g->barrier_pending = true;
+    list_splice_back(&g->lease_now, &g->lease_next);
+}
+
+void group_on_barrier(struct group *g, uint64_t token)
+{
+    if (!g->gate_open || token != g->barrier_token) {
+        return;
+    }
+    g->barrier_pending = false;
+    struct list *node;
+    while ((node = list_pop_front(&g->lease_now)) != NULL) {
+        struct group_request *r = list_entry(node, struct group_request, link);
+        r->lease_proved = true; /* committed in our term after the read came: we led then */
+        group_move(r, AT_READY, &g->ready);
+    }
+}
+
+static void answer_flush_waiters(struct group *g)
+{
+    if (list_empty(&g->flush_waiters)) {
+        return;
+    }
+    uint64_t flushed = state_flushed_index(&g->state);
+    uint64_t upto = 0;
+    list_for_each (it, next, &g->flush_waiters) {
+        struct group_request *r = list_entry(it, struct group_request, link);
+        if (r->wait_index <= flushed) {
+            r->index = flushed;
+            group_finish(g, r, STATUS_OK, NULL);
+        } else if (r->wait_index > upto) {
+            upto = r->wait_index;
+        }
+    }
+    g->flush_upto = upto;
+}
+
+uint64_t group_turn(struct group *g, uint64_t now_ms, uint64_t wall_ms)
+{
+    g->now_ms = now_ms;
+    g->wall_ms = wall_ms;
+    g->wake_ms = UINT64_MAX;
+    group_evaluate_ready(g);
+    group_propose_open(g);
+    propose_barrier(g);
+    group_send_loads(g);
+    answer_flush_waiters(g);
+    group_drive_flush(g);
+    sweep_deadlines(g);
+    if (!list_empty(&g->ready) && g->wake_ms > now_ms + 1) {
+        g->wake_ms = now_ms + 1;
+    }
+    return g->wake_ms;
+}
+
+/* ---- Applying ---- */
+
+static bool is_ours(const struct group *g, const Wblog__Entry *entry)
+{
+    return g->gate_open && entry->node_id == g->config.node_id && entry->term == g->term;
+}
+
+/* Answer what this entry of ours carried. Versions were noted as ordinal + 1 at evaluation. */
+static void answer_writers(struct group *g, struct proposal *p, uint64_t index, uint64_t version_of_first)
+{
+    struct list *node;
+    while ((node = list_pop_front(&p->writers)) != NULL) {
+        struct group_request *r = list_entry(node, struct group_request, link);
+        for (uint32_t i = 0; i < r->n; i++) {
+            if (r->results[i].version != 0) {
+                r->results[i].version += version_of_first - 1;
+            }
+        }
+        r->index = index;
+        group_finish(g, r, STATUS_OK, NULL);
+    }
+    while ((node = list_pop_front(&p->readers)) != NULL) {
+        group_move(list_entry(node, struct group_request, link), AT_READY, &g->ready);
+    }
+}
+
+static void apply_writes(struct group *g, uint64_t index, const Wblog__Entry *entry)
+{
+    struct proposal *p = NULL;
+    if (is_ours(g, entry)) {
+        p = overlay_applied(&g->overlay, entry->proposal);
+        /* NULL: proposed before the gate closed and opened again in this term; its requests were told UNKNOWN
+         */
+        CHECK(p == NULL || p->n_writes == entry->writes->n_writes);
+    }
+    const struct pending_write *ours = p == NULL ? NULL : p->first;
+    for (uint32_t i = 0; i < entry->writes->n_writes; i++) {
+        const Wblog__Write *w = entry->writes->writes[i];
+        struct value *value = NULL;
+        if (w->has_value) {
+            value = ours != NULL ? value_ref(ours->value) : value_create(pb_bytes(w->value));
+        }
+        struct bytes key = pb_bytes(w->key);
+        state_apply_write(
+            &g->state, i, key, (uint8_t)w->type, value, w->has_expires_at_ms ? w->expires_at_ms : 0);
+        loads_key_written(&g->loads, key);
+        ours = ours == NULL ? NULL : ours->next;
+    }
+    g->writes_applied += entry->writes->n_writes;
+    if (p != NULL) {
+        answer_writers(g, p, index, g->state.version_base + (index << 16));
+        proposal_destroy(p);
+    }
+}
+
+void group_on_apply(struct group *g, uint64_t index, struct bytes raw, uint64_t now_ms)
+{
+    Wblog__Entry *entry = NULL;
+    arena_reset(&g->apply_arena);
+    if (log_entry_decode(raw, &g->apply_arena, &entry) != STATUS_OK) {
+        check_failed(
+            "a committed log entry cannot be decoded: it was written by a newer version, or it is corrupt",
+            __FILE__, __LINE__);
+    }
+    state_apply_begin(&g->state, index, entry->stamp_ms);
+    stamp_observe(&g->stamps, entry->stamp_ms, now_ms, now_ms == 0);
+    switch (entry->command_case) {
+    case WBLOG__ENTRY__COMMAND_WRITES:
+        apply_writes(g, index, entry);
+        break;
+    case WBLOG__ENTRY__COMMAND_GENESIS:
+        CHECK(entry->genesis->cluster_id.len == CLUSTER_ID_BYTES);
+        state_apply_genesis(&g->state, entry->genesis->cluster_id.data, entry->genesis->group_count,
+            entry->genesis->version_base);
+        break;
+    case WBLOG__ENTRY__COMMAND_CLAIMED:
+        state_apply_claimed(&g->state);
+        break;
+    case WBLOG__ENTRY__COMMAND_FLUSH_BEGIN: {
+        struct state_batch *batch =
+            state_apply_flush_begin(&g->state, entry->flush_begin->rows_max, entry->flush_begin->bytes_max);
+        if (is_ours(g, entry)) {
+            group_flush_begun(g, batch);
+        }
+        break;
+    }
+    case WBLOG__ENTRY__COMMAND_FLUSHED: {
+        const struct state_batch *batch = state_batch_find(&g->state, entry->flushed->batch);
+        uint32_t rows = batch == NULL ? 0 : batch->rows;
+        if (state_apply_flushed(&g->state, entry->flushed->batch, entry->flushed->predecessor) &&
+            g->gate_open) {
+            g->rows_flushed += rows;
+            g->batches_flushed++;
+        }
+        break;
+    }
+    case WBLOG__ENTRY__COMMAND_FLUSH_ABORT:
+        state_apply_flush_abort(&g->state, entry->flush_abort->from_batch);
+        break;
+    default:
+        check_failed("a committed log entry has a command of a newer version", __FILE__, __LINE__);
+    }
+}
+
+void group_on_snapshot(struct group *g, struct buf *out)
+{
+    state_snapshot(&g->state, out);
+}
+
+/* ---- The office ---- */
+
+void group_on_gate_open(struct group *g, uint64_t term, uint64_t now_ms)
+{
+    CHECK(!g->gate_open);
+    uint8_t new_cluster_id[CLUSTER_ID_BYTES];
+    g->gate_open = true;
+    g->term = term;
+    g->now_ms = now_ms;
+    g->env.random(g->env.data, new_cluster_id, sizeof new_cluster_id);
+    flush_session_start(&g->session, term, new_cluster_id, now_ms);
+}
+
+void group_on_gate_close(struct group *g)
+{
+    if (!g->gate_open) {
+        return;
+    }
+    g->gate_open = false;
+    flush_session_stop(&g->session);
+    if (g->overlay.open != NULL) { /* never proposed: certainly not done */
+        list_for_each (it, next, &g->overlay.open->writers) {
+            group_finish(g, list_entry(it, struct group_request, link), STATUS_NOT_LEADER, NULL);
+        }
+    }
+    list_for_each (it, next, &g->live) {
+        struct group_request *r = list_entry(it, struct group_request, live);
+        if (r->where == AT_WAIT_APPLY) {
+            group_finish(
+                g, r, STATUS_UNKNOWN, "the leader lost its office before the write was acknowledged");
+        } else if (r->where != AT_READY) {
+            group_finish(g, r, STATUS_NOT_LEADER, NULL);
+        }
+    }
+    struct proposal *p;
+    while ((p = overlay_abandon(&g->overlay)) != NULL) {
+        proposal_destroy(p);
+    }
+    loads_cancel_all(&g->loads);
+    g->barrier_pending = false;
+    g->barrier_token++; /* a barrier of the old term says nothing any more */
+    g->flush_upto = 0;
+}
+
+enum status group_on_restore(struct group *g, struct bytes snapshot)
+{
+    group_on_gate_close(g);
+    enum status status = state_restore(&g->state, snapshot);
+    if (status == STATUS_OK) {
+        stamp_observe(&g->stamps, g->state.stamp_ms, 0, true);
+    }
+    return status;
+}
+
+/* ---- Questions ---- */
+
+bool group_identity(const struct group *g, struct flush_identity *out)
+{
+    const struct state *s = &g->state;
+    if (!s->born || !s->claimed) {
+        return false;
+    }
+    out->group = g->config.group;
+    out->group_count = s->group_count;
+    out->version_base = s->version_base;
+    memcpy(out->cluster_id, s->cluster_id, CLUSTER_ID_BYTES);
+    return true;
+}
+
+void group_info(const struct group *g, uint64_t now_ms, struct group_info *out)
+{
+    const struct state *s = &g->state;
+    uint64_t oldest = state_oldest_dirty_stamp_ms(s);
+    uint64_t stamp = g->stamps.stamp_ms + (now_ms > g->stamps.seen_ms ? now_ms - g->stamps.seen_ms : 0);
+    *out = (struct group_info){
+        .gate_open = g->gate_open,
+        .born = s->born,
+        .claimed = s->claimed,
+        .applied_index = s->applied_index,
+        .flushed_index = state_flushed_index(s),
+        .last_batch = s->last_batch,
+        .dirty_entries = s->queued_entries + s->batched_entries,
+        .dirty_bytes = s->dirty_bytes,
+        .oldest_dirty_ms = oldest == 0 || stamp < oldest ? 0 : stamp - oldest,
+        .batches_in_flight = s->batch_count,
+        .entries = s->entries,
+        .bytes = s->bytes,
+        .flush_state = flush_session_state_name(g->session.state),
+        .flush_error = g->session.last_error.message,
+        .rows_flushed = g->rows_flushed,
+        .batches_flushed = g->batches_flushed,
+        .writes_applied = g->writes_applied,
+        .loads = g->load_selects,
+        .hits = g->hits,
+        .misses = g->misses,
+        .flush_failures = g->session.failures,
+        .fenced = g->session.fenced_count,
+        .epoch = g->session.epoch,
+    };
+}
+
+const struct state *group_state(const struct group *g)
+{
+    return &g->state;
+}
+
+void group_set_flusher(struct group *g, void *flusher_data)
+{
+    CHECK(!g->gate_open);
+    g->session.flusher_data = flusher_data;
+}
+
+const struct flusher_events *group_flusher_events(void)
+{
+    return &flush_session_events;
+}
+
+void *group_flusher_events_data(struct group *g)
+{
+    return &g->session;
+}

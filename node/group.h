@@ -1,0 +1,132 @@
+/* One Raft group's office on one node: evaluates requests, packs their effects into log entries, applies
+ * committed entries to the cache state, answers clients, loads misses, and drives the flush. Pure: everything
+ * outside is reached through struct group_env and told back by the group_on_* calls; time comes as an
+ * argument.
+ *
+ *              group_submit                        apply (own entry)
+ *   request ---> EVALUATE --write--> WAIT_APPLY ----------------------------> done
+ *                 ^  | ^ \--miss---> WAIT_LOAD --loaded--> EVALUATE
+ *                 |  | \--barrier--- WAIT_LEASE (a read without a lease)
+ *                 |  +--flush------> WAIT_FLUSH --F >= index----------------> done
+ *                 +---applied------- WAIT_OVERLAY (saw a write in flight)
+ * Every request is done exactly once, never inside group_submit; a write that may be in the log is done as OK
+ * by its own apply, or as UNKNOWN when the office ends or its deadline passes.
+ *
+ * A node calls group_turn after each turn of its loop; only there are entries proposed, loads sent and
+ * requests done that need no event. */
+#ifndef WB_NODE_GROUP_H
+#define WB_NODE_GROUP_H
+
+#include "flush/flush_session.h"
+#include "flush/loader.h"
+#include "node/state.h"
+#include "proto/base/status.h"
+
+struct group;
+
+enum group_op { GROUP_GET, GROUP_EXISTS, GROUP_SET, GROUP_DEL, GROUP_FLUSH };
+
+struct group_result {
+    bool found;          /* get, exists: it is there; del: it was there; set: true */
+    struct value *value; /* get: a reference that belongs to the request's owner after done */
+    uint64_t version;
+};
+
+/* Embedded in the caller's struct. What the pointers name stays valid and unchanged until done. */
+struct group_request {
+    enum group_op op;
+    uint64_t conn_id;     /* reads wait for unapplied writes of their own connection */
+    uint64_t deadline_ms; /* boot time; 0: none */
+    uint32_t n;           /* keys, 1 to LIMIT_REQUEST_KEYS (0 for flush) */
+    const struct bytes *keys;
+    const struct bytes *values;   /* set */
+    struct group_result *results; /* n of them */
+    void (*done)(struct group_request *request);
+    /* the answer */
+    enum status status;
+    const char *message;     /* NULL, or what to do; valid inside done only */
+    uint64_t index;          /* set, del: the log index of the write (0: nothing was written); flush: F */
+    unsigned retry_after_ms; /* OVERLOADED, UNAVAILABLE */
+    /* private */
+    int where;
+    struct list link;       /* in the list of what it waits for */
+    struct list live;       /* in the group's list of all requests */
+    struct list load_waits; /* the misses that it waits for */
+    bool lease_proved;      /* a barrier proposed after it came has applied */
+    uint64_t wait_index;    /* WAIT_FLUSH: the flushed index that it waits for */
+};
+
+/* What a group asks of its surroundings. None of these may call back into the group. */
+struct group_env {
+    void *data;
+    enum status (*propose)(void *data, struct bytes entry, uint64_t *index); /* see replica_propose */
+    enum status (*barrier)(void *data, uint64_t token);                      /* see replica_barrier */
+    bool (*lease_valid)(void *data);
+    void (*random)(void *data, void *out, unsigned len);
+    /* Group 0's identity, if this node's replica of it is born and claimed. */
+    bool (*seed)(void *data, struct flush_identity *out);
+    const struct flusher_ops *flusher;
+    void *flusher_data;
+    const struct loader_ops *loader;
+    void *loader_data;
+};
+
+struct group_config {
+    uint32_t group;
+    uint32_t group_count;
+    uint64_t node_id;
+    bool adopt;
+    struct flush_settings flush;
+    uint64_t dirty_bytes_max;
+    uint64_t dirty_entries_max;
+    unsigned entry_target_bytes; /* an entry is not filled beyond it; 0: LIMIT_ENTRY_TARGET_BYTES */
+    unsigned entries_in_flight;  /* full entries proposed and not applied; 0: a good default */
+    uint64_t hash_seed;
+    uint32_t random_seed; /* of the flush's jitter */
+};
+
+struct group *group_create(const struct group_config *config, const struct group_env *env);
+void group_destroy(struct group *g); /* everything pending must be done: close the gate before */
+
+/* Take a request. It is done later. Keys must be of this group and within the limits: the caller has checked.
+ */
+void group_submit(struct group *g, struct group_request *request);
+
+/* Do what is due; returns the time of the next turn that is needed without an event (UINT64_MAX: none).
+ * @wall_ms is the wall clock, @now_ms boot time. */
+uint64_t group_turn(struct group *g, uint64_t now_ms, uint64_t wall_ms);
+
+/* From the replica (see raft/replica.h, struct replica_ops). @now_ms as in group_turn; 0 while the log on
+ * disk is replayed at the start. */
+void group_on_apply(struct group *g, uint64_t index, struct bytes entry, uint64_t now_ms);
+void group_on_snapshot(struct group *g, struct buf *out);
+enum status group_on_restore(struct group *g, struct bytes snapshot);
+void group_on_gate_open(struct group *g, uint64_t term, uint64_t now_ms);
+void group_on_gate_close(struct group *g);
+void group_on_barrier(struct group *g, uint64_t token);
+
+/* The flusher's data pointer, where it could not be made before the group. Before the gate opens. */
+void group_set_flusher(struct group *g, void *flusher_data);
+/* From the flusher and the loader: give these with the data pointers that follow. */
+const struct flusher_events *group_flusher_events(void);
+void *group_flusher_events_data(struct group *g);
+extern const struct loader_events group_loader_events; /* data: the group */
+/* The database behind this group, once known: for inspection by the seed and status. */
+bool group_identity(const struct group *g, struct flush_identity *out); /* false unless born and claimed */
+
+struct group_info {
+    bool gate_open, born, claimed;
+    uint64_t applied_index, flushed_index, last_batch;
+    uint64_t dirty_entries, dirty_bytes, oldest_dirty_ms;
+    uint32_t batches_in_flight;
+    uint64_t entries, bytes;
+    const char *flush_state;
+    const char *flush_error; /* "" when none */
+    uint64_t rows_flushed, batches_flushed, writes_applied, loads, hits, misses, flush_failures, fenced,
+        epoch;
+};
+void group_info(const struct group *g, uint64_t now_ms, struct group_info *out);
+/* For tests and the simulator. */
+const struct state *group_state(const struct group *g);
+
+#endif

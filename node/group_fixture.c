@@ -1,0 +1,343 @@
+#include "node/group_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/base/alloc.h"
+
+static enum status propose(void *data, struct bytes entry, uint64_t *index)
+{
+    struct fixture *f = data;
+    if (f->propose_status != STATUS_OK) {
+        return f->propose_status;
+    }
+    struct logged *l = xcalloc(1, sizeof *l);
+    buf_init(&l->raw);
+    buf_append(&l->raw, entry.data, entry.len);
+    *index = l->index = ++f->last_index;
+    list_push_back(&f->log, &l->link);
+    f->proposals++;
+    return STATUS_OK;
+}
+
+static enum status barrier(void *data, uint64_t token)
+{
+    struct fixture *f = data;
+    f->barrier_token = token;
+    f->barriers++;
+    f->last_index++;
+    return STATUS_OK;
+}
+
+static bool lease_valid(void *data)
+{
+    return ((struct fixture *)data)->lease;
+}
+
+static void fixed_random(void *data, void *out, unsigned len)
+{
+    (void)data;
+    memset(out, 7, len);
+}
+
+static bool seed(void *data, struct flush_identity *out)
+{
+    struct fixture *f = data;
+    *out = f->seed;
+    return f->seed_found;
+}
+
+static void inspect(void *data, const uint8_t cluster_id[CLUSTER_ID_BYTES])
+{
+    (void)cluster_id;
+    ((struct fixture *)data)->db_call = DB_INSPECT;
+}
+
+static void claim(void *data, const struct flush_identity *id, const struct flush_inspected *expected)
+{
+    struct fixture *f = data;
+    f->db_call = DB_CLAIM;
+    f->db_identity = *id;
+    f->db_expected = *expected;
+}
+
+static void take(void *data, const struct flush_identity *id, uint64_t term)
+{
+    struct fixture *f = data;
+    f->db_call = DB_TAKE;
+    f->db_identity = *id;
+    f->db_term = term;
+}
+
+static void send_batch(void *data, struct flush_batch *batch)
+{
+    struct fixture *f = data;
+    assert_true(f->sent_n < 8);
+    f->sent[f->sent_n++] = *batch;
+    flush_batch_init(batch);
+}
+
+static void disconnect(void *data)
+{
+    struct fixture *f = data;
+    f->disconnects++;
+    f->db_call = DB_NONE;
+}
+
+static const struct flusher_ops flusher_ops = {
+    .inspect = inspect, .claim = claim, .take = take, .send = send_batch, .disconnect = disconnect};
+
+static void load(
+    void *data, uint64_t token, const struct flush_identity *id, const struct bytes *keys, uint32_t n)
+{
+    struct fixture *f = data;
+    (void)id;
+    (void)keys;
+    f->loads++;
+    f->load_token = token;
+    f->load_keys = n;
+}
+
+static const struct loader_ops loader_ops = {.load = load};
+
+void fixture_init(struct fixture *f, uint32_t group, bool adopt, bool ready)
+{
+    *f = (struct fixture){.now_ms = 1000000, .lease = true, .propose_status = STATUS_OK};
+    list_init(&f->log);
+    struct group_config config = {
+        .group = group,
+        .group_count = 1 + group,
+        .node_id = 1,
+        .adopt = adopt,
+        .flush = {.age_ms = 100,
+            .batch_rows = 10,
+            .batch_bytes = 1 << 20,
+            .in_flight = 2,
+            .retry_min_ms = 10,
+            .retry_max_ms = 100},
+        .dirty_bytes_max = 1 << 20,
+        .dirty_entries_max = 10000,
+        .random_seed = 42,
+    };
+    struct group_env env = {
+        .data = f,
+        .propose = propose,
+        .barrier = barrier,
+        .lease_valid = lease_valid,
+        .random = fixed_random,
+        .seed = seed,
+        .flusher = &flusher_ops,
+        .flusher_data = f,
+        .loader = &loader_ops,
+        .loader_data = f,
+    };
+    f->group = group_create(&config, &env);
+    group_on_gate_open(f->group, 1, f->now_ms);
+    if (ready) {
+        fixture_make_ready(f);
+    }
+}
+
+void fixture_deinit(struct fixture *f)
+{
+    group_on_gate_close(f->group);
+    fixture_turn(f); /* what is ready is refused */
+    group_destroy(f->group);
+    list_for_each (it, next, &f->log) {
+        struct logged *l = list_entry(it, struct logged, link);
+        buf_deinit(&l->raw);
+        free(l);
+    }
+    for (unsigned i = 0; i < f->sent_n; i++) {
+        flush_batch_deinit(&f->sent[i]);
+    }
+}
+
+void fixture_turn(struct fixture *f)
+{
+    group_turn(f->group, f->now_ms, f->now_ms);
+}
+
+void fixture_pass(struct fixture *f, uint64_t ms)
+{
+    f->now_ms += ms;
+    fixture_turn(f);
+}
+
+unsigned fixture_commit(struct fixture *f, unsigned n)
+{
+    unsigned applied = 0;
+    struct list *node;
+    while (applied < n && (node = list_pop_front(&f->log)) != NULL) {
+        struct logged *l = list_entry(node, struct logged, link);
+        group_on_apply(f->group, l->index, buf_bytes(&l->raw), f->now_ms);
+        buf_deinit(&l->raw);
+        free(l);
+        applied++;
+        fixture_turn(f);
+    }
+    return applied;
+}
+
+void fixture_make_ready(struct fixture *f)
+{
+    fixture_turn(f);
+    if (f->db_call == DB_INSPECT) {
+        db_inspected(f, FLUSH_DB_EMPTY, 0);
+        assert_int_equal(fixture_commit(f, 1), 1); /* genesis */
+        db_claimed(f);
+    }
+    fixture_commit(f, UINT32_MAX);
+    db_taken(f, 0);
+    fixture_turn(f);
+    struct group_info info;
+    group_info(f->group, f->now_ms, &info);
+    assert_string_equal(info.flush_state, "active");
+}
+
+static void mark_done(struct group_request *r)
+{
+    struct ask *a = list_entry(r, struct ask, r);
+    assert_false(a->done); /* exactly once */
+    a->done = true;
+}
+
+static void submit(
+    struct fixture *f, struct ask *a, enum group_op op, const char *key, const char *value, uint64_t conn)
+{
+    *a = (struct ask){0};
+    a->key = bytes_from_text(key);
+    a->value = bytes_from_text(value);
+    a->r.op = op;
+    a->r.n = op == GROUP_FLUSH ? 0 : 1;
+    a->r.keys = &a->key;
+    a->r.values = &a->value;
+    a->r.results = &a->result;
+    a->r.conn_id = conn;
+    a->r.deadline_ms = f->now_ms + 10000;
+    a->r.done = mark_done;
+    group_submit(f->group, &a->r);
+    assert_false(a->done); /* never inside the call */
+}
+
+void ask_get(struct fixture *f, struct ask *a, const char *key, uint64_t conn)
+{
+    submit(f, a, GROUP_GET, key, "", conn);
+}
+
+void ask_exists(struct fixture *f, struct ask *a, const char *key, uint64_t conn)
+{
+    submit(f, a, GROUP_EXISTS, key, "", conn);
+}
+
+void ask_set(struct fixture *f, struct ask *a, const char *key, const char *value, uint64_t conn)
+{
+    submit(f, a, GROUP_SET, key, value, conn);
+}
+
+void ask_del(struct fixture *f, struct ask *a, const char *key, uint64_t conn)
+{
+    submit(f, a, GROUP_DEL, key, "", conn);
+}
+
+void ask_flush(struct fixture *f, struct ask *a)
+{
+    submit(f, a, GROUP_FLUSH, "", "", 0);
+}
+
+void set_now(struct fixture *f, const char *key, const char *value)
+{
+    struct ask a;
+    ask_set(f, &a, key, value, 99);
+    fixture_turn(f);
+    fixture_commit(f, UINT32_MAX);
+    assert_done(&a, STATUS_OK);
+}
+
+void assert_got(struct ask *a, const char *value)
+{
+    assert_done(a, STATUS_OK);
+    assert_int_equal(a->result.found, value != NULL);
+    if (value != NULL) {
+        assert_true(bytes_equal(value_bytes(a->result.value), bytes_from_text(value)));
+    }
+    value_unref(a->result.value);
+    a->result.value = NULL;
+}
+
+void assert_done(const struct ask *a, enum status status)
+{
+    assert_true(a->done);
+    assert_int_equal(a->r.status, status);
+}
+
+static void expect_call(struct fixture *f, enum db_call call)
+{
+    assert_int_equal(f->db_call, call);
+    f->db_call = DB_NONE;
+}
+
+void db_taken(struct fixture *f, uint64_t last_batch)
+{
+    expect_call(f, DB_TAKE);
+    struct fence_row row = {.epoch = 1, .last_batch = last_batch};
+    group_flusher_events()->taken(group_flusher_events_data(f->group), &row);
+    fixture_turn(f);
+}
+
+void db_inspected(struct fixture *f, enum flush_inspection found, uint64_t version_ceiling)
+{
+    expect_call(f, DB_INSPECT);
+    struct flush_inspected row = {.found = found, .version_ceiling = version_ceiling, .group_count = 5};
+    group_flusher_events()->inspected(group_flusher_events_data(f->group), &row);
+    fixture_turn(f);
+}
+
+void db_claimed(struct fixture *f)
+{
+    expect_call(f, DB_CLAIM);
+    group_flusher_events()->claimed(group_flusher_events_data(f->group));
+    fixture_turn(f);
+}
+
+void db_committed(struct fixture *f, uint64_t batch)
+{
+    group_flusher_events()->committed(group_flusher_events_data(f->group), batch);
+    fixture_turn(f);
+}
+
+void db_failed(struct fixture *f, enum flush_error_class class, const char *message)
+{
+    struct flush_error error = {.class = class};
+    strncpy(error.message, message, sizeof error.message - 1);
+    f->db_call = DB_NONE;
+    group_flusher_events()->failed(group_flusher_events_data(f->group), &error);
+    fixture_turn(f);
+}
+
+void loader_answer(struct fixture *f, const char *key, const char *value, uint64_t last_batch)
+{
+    struct load_row row = {.version = 5};
+    struct load_result result = {.fence_found = true, .last_batch = last_batch};
+    if (key != NULL) {
+        row.key = bytes_from_text(key);
+        row.value = bytes_from_text(value);
+        result.rows = &row;
+        result.n = 1;
+    }
+    group_loader_events.loaded(f->group, f->load_token, &result);
+    fixture_turn(f);
+}
+
+void loader_fail(struct fixture *f, const char *message)
+{
+    struct flush_error error = {.class = FLUSH_ERROR_OUTAGE};
+    strncpy(error.message, message, sizeof error.message - 1);
+    group_loader_events.load_failed(f->group, f->load_token, &error);
+    fixture_turn(f);
+}

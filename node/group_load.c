@@ -1,0 +1,97 @@
+/* Reading through: misses of one turn go out as one SELECT; its answer becomes clean entries and absences. */
+#include <string.h>
+
+#include "node/group_internal.h"
+
+enum { LOAD_KEYS_MAX = 1000 };
+
+void group_send_loads(struct group *g)
+{
+    struct flush_identity id;
+    struct load_batch *batch;
+    if (!g->gate_open || !group_identity(g, &id)) {
+        return;
+    }
+    while ((batch = loads_next_batch(&g->loads, LOAD_KEYS_MAX, g->state.last_batch)) != NULL) {
+        struct bytes keys[LOAD_KEYS_MAX];
+        uint32_t n = 0;
+        list_for_each (it, next, &batch->loads) {
+            keys[n++] = list_entry(it, struct load, link)->key;
+        }
+        g->load_selects++;
+        g->env.loader->load(g->env.loader_data, batch->token, &id, keys, n);
+    }
+}
+
+static void end_batch(struct group *g, struct load_batch *batch)
+{
+    struct list ready;
+    list_init(&ready);
+    list_for_each (it, next, &batch->loads) {
+        loads_end(&g->loads, list_entry(it, struct load, link), &ready);
+    }
+    struct list *node;
+    while ((node = list_pop_front(&ready)) != NULL) {
+        group_move(list_entry(node, struct group_request, link), AT_READY, &g->ready);
+    }
+    loads_batch_free(batch);
+}
+
+/* Every request that waits for one of these keys gets the error. */
+static void fail_batch(struct group *g, struct load_batch *batch, const char *message)
+{
+    list_for_each (it, next, &batch->loads) {
+        struct load *load = list_entry(it, struct load, link);
+        while (!list_empty(&load->waits)) {
+            struct load_wait *wait = list_entry(load->waits.next, struct load_wait, of_load);
+            group_finish(g, wait->request, STATUS_DATABASE_DOWN, message); /* takes all of its waits away */
+        }
+    }
+    end_batch(g, batch);
+}
+
+static void loaded(void *data, uint64_t token, const struct load_result *result)
+{
+    struct group *g = data;
+    struct load_batch *batch = loads_batch_done(&g->loads, token);
+    if (batch == NULL) {
+        return; /* of an earlier term */
+    }
+    if (result->in_recovery) {
+        fail_batch(g, batch, "the database is a standby: connect its primary");
+        return;
+    }
+    if (!result->fence_found || result->last_batch < batch->last_batch) {
+        const char *why = result->fence_found ? "the database is behind what this cluster has written to it"
+                                              : "the database has no fence row of this cluster";
+        flush_session_suspect(&g->session, why);
+        fail_batch(g, batch, why);
+        return;
+    }
+    for (uint32_t i = 0; i < result->n; i++) {
+        const struct load_row *row = &result->rows[i];
+        struct load *load = loads_find(&g->loads, row->key);
+        if (load != NULL && !load->dead) {
+            state_put_clean(&g->state, row->key, VALUE_STRING, value_create(row->value), row->version,
+                row->expires_at_ms);
+        }
+    }
+    list_for_each (it, next, &batch->loads) {
+        const struct load *load = list_entry(it, struct load, link);
+        if (!load->dead && state_find(&g->state, load->key) == NULL) {
+            state_put_absent(&g->state, load->key);
+        }
+    }
+    end_batch(g, batch);
+}
+
+static void load_failed(void *data, uint64_t token, const struct flush_error *error)
+{
+    struct group *g = data;
+    struct load_batch *batch = loads_batch_done(&g->loads, token);
+    if (batch != NULL) {
+        fail_batch(g, batch, error->message);
+    }
+}
+
+const struct loader_events group_loader_events = {.loaded = loaded, .load_failed = load_failed};

@@ -1,0 +1,69 @@
+/* Misses under way: one load a key, however many requests wait for it (single flight), packed into one SELECT
+ * a turn. Pure. A load is dead once its key was written meanwhile: its row may be older than that write, so
+ * it is dropped and the requests look again. All of them die with the leader's term. */
+#ifndef WB_NODE_LOADS_H
+#define WB_NODE_LOADS_H
+
+#include "node/group.h"
+
+struct load {
+    struct list link;  /* in loads.fresh or load_batch.loads */
+    struct list waits; /* of load_wait.of_load */
+    struct load *next_in_bucket;
+    uint64_t hash;
+    bool dead;
+    struct bytes key;
+    uint8_t key_data[];
+};
+
+/* One request waiting for one load. */
+struct load_wait {
+    struct list of_load;
+    struct list of_request; /* in request->load_waits */
+    struct group_request *request;
+};
+
+/* The loads of one SELECT. */
+struct load_batch {
+    struct list link; /* in loads.sent */
+    uint64_t token;
+    uint64_t last_batch; /* the group's when it was sent: a database behind it has gone back in time */
+    struct list loads;
+    uint32_t n;
+};
+
+struct loads {
+    struct load **buckets;
+    uint32_t bucket_count;
+    uint32_t n;
+    uint64_t hash_seed;
+    struct list fresh; /* not sent yet */
+    uint32_t fresh_n;
+    struct list sent;
+    uint64_t last_token;
+};
+
+void loads_init(struct loads *l, uint64_t hash_seed);
+void loads_deinit(struct loads *l);
+/* Let @request wait for @key, whose load is started if it is not under way. */
+void loads_wait(struct loads *l, struct bytes key, struct group_request *request);
+/* @request waits for nothing any more. */
+void loads_forget_request(struct group_request *request);
+/* The load under way for @key, or NULL. */
+struct load *loads_find(const struct loads *l, struct bytes key);
+/* A write to @key was proposed or applied. */
+void loads_key_written(struct loads *l, struct bytes key);
+/* Take up to @max fresh loads as a batch to send; NULL when there are none. */
+struct load_batch *loads_next_batch(struct loads *l, uint32_t max, uint64_t last_batch);
+/* The batch of @token, taken out; NULL when it was cancelled meanwhile. */
+struct load_batch *loads_batch_done(struct loads *l, uint64_t token);
+/* End one load of a batch that was taken out. Its requests lose one wait each; those with none left are
+ * appended to
+ * @ready. */
+void loads_end(struct loads *l, struct load *load, struct list *ready);
+/* Free a batch whose loads have all ended. */
+void loads_batch_free(struct load_batch *batch);
+/* Drop all loads; no request may wait any more. */
+void loads_cancel_all(struct loads *l);
+
+#endif

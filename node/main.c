@@ -1,0 +1,169 @@
+/* wbnode: the daemon. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "node/config.h"
+#include "node/node.h"
+
+enum { EXIT_USAGE = 2 };
+
+static const char help[] =
+    "usage: wbnode --config FILE [--adopt] [--check]\n"
+    "\n"
+    "Runs one node of a wbcache cluster: a replicated write-behind cache in front of PostgreSQL.\n"
+    "\n"
+    "  -c, --config FILE  the configuration (see wbnode.conf.example)\n"
+    "      --check        only check the configuration, and say what is wrong with it\n"
+    "      --adopt        a new cluster may take over a database that another cluster filled: it reads the "
+    "old rows,\n"
+    "                     writes over them, and shuts the other cluster out for good\n"
+    "      --version      print the version\n"
+    "  -h, --help         print this\n"
+    "\n"
+    "Stops cleanly on SIGTERM or SIGINT: hands leadership over first. Logs to standard error.\n"
+    "Exit status: 0 stopped cleanly, 1 could not run, 2 wrong usage or configuration.\n";
+
+struct arguments {
+    const char *config;
+    bool check;
+    bool adopt;
+};
+
+/* Returns an exit status, or -1 to go on. */
+static int parse(int argc, char **argv, struct arguments *out)
+{
+    enum { OPT_CHECK = 256, OPT_ADOPT, OPT_VERSION };
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"check", no_argument, NULL, OPT_CHECK},
+        {"adopt", no_argument, NULL, OPT_ADOPT},
+        {"version", no_argument, NULL, OPT_VERSION},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            out->config = optarg;
+            break;
+        case OPT_CHECK:
+            out->check = true;
+            break;
+        case OPT_ADOPT:
+            out->adopt = true;
+            break;
+        case OPT_VERSION:
+            puts("wbnode " WB_VERSION);
+            return EXIT_SUCCESS;
+        case 'h':
+            fputs(help, stdout);
+            return EXIT_SUCCESS;
+        default:
+            fputs("Try wbnode --help.\n", stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (out->config == NULL || optind < argc) {
+        fputs("wbnode: --config FILE is needed, and nothing else. Try wbnode --help.\n", stderr);
+        return EXIT_USAGE;
+    }
+    return -1;
+}
+
+/* libraft crashes when it runs out of file descriptors, and its pool must not be starved by one slow fsync.
+ */
+static void prepare_process(const struct config *config)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)config->limits.connections + 1024;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || wanted < limit.rlim_max ? wanted : limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    setenv("UV_THREADPOOL_SIZE", "16", 0);
+}
+
+struct daemon {
+    uv_loop_t loop;
+    uv_signal_t term, interrupt;
+    struct node *node;
+    const struct logger *logger;
+};
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct daemon *d = handle->data;
+    log_info(d->logger, "stopping", "signal=%s", signum == SIGTERM ? "TERM" : "INT");
+    node_stop(d->node);
+    /* A second signal hurries; the handles must not keep the loop alive. */
+    uv_unref((uv_handle_t *)&d->term);
+    uv_unref((uv_handle_t *)&d->interrupt);
+}
+
+static void watch_signals(struct daemon *d)
+{
+    uv_signal_init(&d->loop, &d->term);
+    uv_signal_init(&d->loop, &d->interrupt);
+    d->term.data = d;
+    d->interrupt.data = d;
+    uv_signal_start(&d->term, on_signal, SIGTERM);
+    uv_signal_start(&d->interrupt, on_signal, SIGINT);
+}
+
+static int run(const struct config *config, bool adopt)
+{
+    struct logger logger = {.out = stderr, .level = config->log_level, .node_id = config->node_id};
+    struct daemon d = {.logger = &logger};
+    uv_loop_init(&d.loop);
+    char errmsg[1024] = "";
+    enum status status = node_start(&d.loop, config, adopt, &logger, &d.node, errmsg, sizeof errmsg);
+    if (status == STATUS_OK) {
+        watch_signals(&d);
+    } else {
+        log_error(&logger, "start-failed", "error=\"%s\"", errmsg);
+        fprintf(stderr, "wbnode: %s\n", errmsg);
+    }
+    uv_run(&d.loop, UV_RUN_DEFAULT);
+    if (status == STATUS_OK) {
+        uv_close((uv_handle_t *)&d.term, NULL);
+        uv_close((uv_handle_t *)&d.interrupt, NULL);
+        uv_run(&d.loop, UV_RUN_DEFAULT);
+        log_info(&logger, "stopped", "clean=yes");
+    }
+    if (uv_loop_close(&d.loop) != 0) {
+        log_warn(&logger, "loop-busy", "detail=\"a handle was left open\"");
+    }
+    return status == STATUS_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    int status = parse(argc, argv, &arguments);
+    if (status >= 0) {
+        return status;
+    }
+    struct config config;
+    char errmsg[1024];
+    if (config_load(arguments.config, &config, errmsg, sizeof errmsg) != STATUS_OK) {
+        fprintf(stderr, "wbnode: %s\n", errmsg);
+        return EXIT_USAGE;
+    }
+    if (arguments.check) {
+        printf("%s: node %llu of cluster \"%s\", %u nodes, %u groups: fine\n", arguments.config,
+            (unsigned long long)config.node_id, config.cluster, config.n_nodes, config.groups);
+        status = EXIT_SUCCESS;
+    } else {
+        prepare_process(&config);
+        status = run(&config, arguments.adopt);
+    }
+    config_deinit(&config);
+    return status;
+}

@@ -1,0 +1,76 @@
+/* What is proposed and not applied yet: the log entries in flight, and the newest proposed write of each key,
+ * against which the leader evaluates what comes next. Pure. Dies with the leader's term. */
+#ifndef WB_NODE_OVERLAY_H
+#define WB_NODE_OVERLAY_H
+
+#include "node/state.h"
+#include "proto/base/arena.h"
+#include "proto/base/list.h"
+
+struct proposal;
+
+/* One write in a log entry in flight (or in the open one). */
+struct pending_write {
+    struct bytes key;    /* in the proposal's arena */
+    struct value *value; /* a reference; NULL: delete */
+    uint64_t conn_id;
+    bool many; /* another connection's write to this key was in flight when this one came */
+    struct proposal *proposal;
+    struct pending_write *next; /* in the proposal */
+    /* the overlay's own */
+    uint64_t hash;
+    struct pending_write *next_in_bucket;
+    struct pending_write *older; /* the write it hides, */
+    uint64_t older_seq;          /* ... as long as this proposal has not applied */
+};
+
+/* One log entry of writes. */
+struct proposal {
+    struct list link; /* in overlay.in_flight */
+    uint64_t seq;
+    struct arena arena;
+    struct pending_write *first, *last;
+    uint32_t n_writes;
+    size_t bytes;        /* keys, values and their framing: what the entry will have, about */
+    struct list writers; /* requests done by its apply */
+    struct list readers; /* requests evaluated again after it */
+};
+
+struct overlay {
+    struct pending_write **buckets;
+    uint32_t bucket_count; /* a power of two */
+    uint32_t keys;
+    uint64_t hash_seed;
+    struct list in_flight; /* proposals, oldest first */
+    uint32_t in_flight_count;
+    struct proposal *open; /* being filled, or NULL */
+    uint64_t last_seq;
+    uint64_t applied_seq; /* the newest proposal that has left by applying */
+    uint64_t bytes;       /* keys and values in all of them */
+};
+
+/* What one write adds to the size of a log entry, about. */
+size_t overlay_write_bytes(size_t key_len, size_t value_len);
+
+void overlay_init(struct overlay *o, uint64_t hash_seed);
+void overlay_deinit(struct overlay *o); /* it must be empty */
+
+/* The newest proposed write of @key, or NULL. */
+struct pending_write *overlay_find(const struct overlay *o, struct bytes key);
+/* The open proposal; made when there is none. */
+struct proposal *overlay_open(struct overlay *o);
+/* Add a write to the open proposal: copies @key, takes over the reference to @value (NULL: delete). */
+struct pending_write *overlay_add(struct overlay *o, struct bytes key, struct value *value, uint64_t conn_id);
+/* The open proposal was given to the log: it is in flight now. */
+void overlay_proposed(struct overlay *o);
+/* The log refused the open proposal: its writes never were. It is taken out; destroy it with
+ * proposal_destroy. */
+struct proposal *overlay_refused(struct overlay *o);
+/* The oldest proposal in flight has applied; taken out likewise. NULL unless its number is @seq. */
+struct proposal *overlay_applied(struct overlay *o, uint64_t seq);
+/* Any proposal, in flight or open, oldest first, when the term ends; NULL when none is left. */
+struct proposal *overlay_abandon(struct overlay *o);
+/* Its lists of requests must be empty. */
+void proposal_destroy(struct proposal *p);
+
+#endif

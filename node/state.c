@@ -1,0 +1,425 @@
+/* The cache state's rules: writes, the queue, batches, local copies, F.
+ *
+ * The order that everything rests on: the places of the batches in flight, oldest batch first, followed by
+ * those of the queue, rise in first_dirty. A write appends the newest index, a batch takes the head of the
+ * queue, an abort gives a suffix of the batches back to the head. So F is found at the heads of two lists,
+ * and no call searches.
+ *
+ * A key that is written while in a batch has two places: in the batch the older one, in the queue its true
+ * index. */
+#include "node/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/state_internal.h"
+#include "node/state_table.h"
+#include "proto/base/alloc.h"
+#include "proto/base/check.h"
+
+uint64_t state_entry_bytes(const struct state_entry *e)
+{
+    uint64_t bytes = sizeof *e + e->key_len + STATE_ALLOC_BYTES;
+    if (e->value != NULL) {
+        bytes += sizeof *e->value + e->value->len + STATE_ALLOC_BYTES;
+    }
+    return bytes;
+}
+
+uint64_t state_entry_weight(const struct state_entry *e)
+{
+    return e->key_len + (e->value != NULL ? e->value->len : 0);
+}
+
+static void place_init(struct dirty_place *place)
+{
+    *place = (struct dirty_place){0};
+    list_init(&place->link);
+}
+
+static void place_set(struct dirty_place *place, uint64_t first_dirty, uint64_t dirty_stamp_ms)
+{
+    CHECK(place->first_dirty == 0 && first_dirty != 0);
+    place->first_dirty = first_dirty;
+    place->dirty_stamp_ms = dirty_stamp_ms;
+}
+
+static void place_leave(struct dirty_place *place)
+{
+    CHECK(place->first_dirty != 0);
+    list_remove(&place->link);
+    place->first_dirty = 0;
+    place->dirty_stamp_ms = 0;
+}
+
+/* ---- The table, with its memory in state.bytes ---- */
+
+static void count_table(struct state *s, size_t before)
+{
+    s->bytes -= before;
+    s->bytes += state_table_bytes(s->table);
+}
+
+struct state_entry *state_add(struct state *s, struct bytes key, bool absent)
+{
+    CHECK(key.len <= UINT32_MAX);
+    struct state_entry *e = xmalloc(sizeof *e + key.len);
+    *e = (struct state_entry){.key_len = (uint32_t)key.len, .absent = absent};
+    e->hash = state_table_hash(s->table, key);
+    if (key.len > 0) {
+        memcpy(e->key, key.data, key.len);
+    }
+    place_init(&e->queued);
+    place_init(&e->batched);
+    size_t before = state_table_bytes(s->table);
+    state_table_insert(s->table, e);
+    count_table(s, before);
+    s->bytes += state_entry_bytes(e);
+    *(absent ? &s->absences : &s->entries) += 1;
+    if (absent) {
+        list_push_back(&s->absent, &e->queued.link);
+    }
+    return e;
+}
+
+static void drop(struct state *s, struct state_entry *e)
+{
+    CHECK(!state_entry_dirty(e));
+    list_remove(&e->queued.link); /* of an absence */
+    size_t before = state_table_bytes(s->table);
+    state_table_remove(s->table, e);
+    count_table(s, before);
+    s->bytes -= state_entry_bytes(e);
+    *(e->absent ? &s->absences : &s->entries) -= 1;
+    value_unref(e->value);
+    free(e);
+}
+
+void state_assign(struct state *s, struct state_entry *e, uint8_t type, struct value *value, uint64_t version,
+    uint64_t expires_at_ms)
+{
+    if (e->absent) {
+        e->absent = false;
+        list_remove(&e->queued.link);
+        s->absences--;
+        s->entries++;
+    }
+    bool dirty = state_entry_dirty(e);
+    s->bytes -= state_entry_bytes(e);
+    s->dirty_bytes -= dirty ? state_entry_weight(e) : 0;
+    value_unref(e->value);
+    e->value = value;
+    e->type = type;
+    e->version = version;
+    e->expires_at_ms = value != NULL ? expires_at_ms : 0; /* a delete has nothing that could expire */
+    s->bytes += state_entry_bytes(e);
+    s->dirty_bytes += dirty ? state_entry_weight(e) : 0;
+}
+
+/* ---- Queue and batches ---- */
+
+static void enqueue_before(struct state *s, struct state_entry *e, struct list *position,
+    uint64_t first_dirty, uint64_t dirty_stamp_ms)
+{
+    if (!state_entry_dirty(e)) {
+        s->dirty_bytes += state_entry_weight(e);
+    }
+    place_set(&e->queued, first_dirty, dirty_stamp_ms);
+    list_insert_before(&e->queued.link, position);
+    s->queued_entries++;
+}
+
+void state_enqueue(struct state *s, struct state_entry *e, uint64_t first_dirty, uint64_t dirty_stamp_ms)
+{
+    enqueue_before(s, e, &s->queue, first_dirty, dirty_stamp_ms);
+}
+
+/* Take @e out of the queue. If it is in no batch it is clean then. */
+static void unqueue(struct state *s, struct state_entry *e)
+{
+    place_leave(&e->queued);
+    s->queued_entries--;
+    if (!state_entry_dirty(e)) {
+        s->dirty_bytes -= state_entry_weight(e);
+    }
+}
+
+struct state_batch *state_batch_add(struct state *s, uint64_t id)
+{
+    struct state_batch *b = xcalloc(1, sizeof *b);
+    b->id = id;
+    list_init(&b->places);
+    list_push_back(&s->batches, &b->link);
+    s->batch_count++;
+    s->bytes += STATE_BATCH_BYTES;
+    return b;
+}
+
+void state_batch_push(struct state *s, struct state_batch *b, struct state_entry *e, uint64_t first_dirty,
+    uint64_t dirty_stamp_ms)
+{
+    if (!state_entry_dirty(e)) {
+        s->dirty_bytes += state_entry_weight(e);
+    }
+    place_set(&e->batched, first_dirty, dirty_stamp_ms);
+    list_push_back(&b->places, &e->batched.link);
+    e->batch = b;
+    b->rows++;
+    b->bytes += state_entry_weight(e);
+    s->batched_entries++;
+}
+
+/* Take @e out of its batch. If it is not queued it is clean then. */
+static void batch_leave(struct state *s, struct state_entry *e)
+{
+    place_leave(&e->batched);
+    e->batch->rows--;
+    e->batch = NULL;
+    s->batched_entries--;
+    if (!state_entry_dirty(e)) {
+        s->dirty_bytes -= state_entry_weight(e);
+    }
+}
+
+static void batch_free(struct state *s, struct state_batch *b)
+{
+    CHECK(list_empty(&b->places) && b->rows == 0);
+    list_remove(&b->link);
+    s->batch_count--;
+    s->bytes -= STATE_BATCH_BYTES;
+    free(b);
+}
+
+static struct state_batch *first_batch(const struct state *s)
+{
+    return list_empty(&s->batches) ? NULL : list_entry(s->batches.next, struct state_batch, link);
+}
+
+static struct state_batch *last_batch(const struct state *s)
+{
+    return list_empty(&s->batches) ? NULL : list_entry(s->batches.prev, struct state_batch, link);
+}
+
+/* ---- Life ---- */
+
+void state_init(struct state *s, uint64_t hash_seed)
+{
+    *s = (struct state){0};
+    list_init(&s->queue);
+    list_init(&s->batches);
+    list_init(&s->absent);
+    s->table = state_table_create(hash_seed);
+    s->bytes = state_table_bytes(s->table);
+}
+
+static void free_entry(void *data, struct state_entry *e)
+{
+    (void)data;
+    value_unref(e->value);
+    free(e);
+}
+
+void state_deinit(struct state *s)
+{
+    state_table_each(s->table, free_entry, NULL);
+    state_table_destroy(s->table);
+    list_for_each (link, tmp, &s->batches) {
+        free(list_entry(link, struct state_batch, link));
+    }
+    *s = (struct state){0};
+    list_init(&s->queue);
+    list_init(&s->batches);
+    list_init(&s->absent);
+}
+
+struct state_entry *state_find(const struct state *s, struct bytes key)
+{
+    return state_table_find(s->table, key, state_table_hash(s->table, key));
+}
+
+/* ---- Applying the log ---- */
+
+void state_apply_begin(struct state *s, uint64_t index, uint64_t stamp_ms)
+{
+    CHECK(index > s->applied_index && "the log applies in order");
+    s->applied_index = index;
+    if (stamp_ms > s->stamp_ms) {
+        s->stamp_ms = stamp_ms;
+    }
+}
+
+bool state_apply_genesis(
+    struct state *s, const uint8_t cluster_id[CLUSTER_ID_BYTES], uint32_t group_count, uint64_t version_base)
+{
+    CHECK(group_count >= 1 && group_count <= LIMIT_GROUPS);
+    if (s->born) {
+        return false;
+    }
+    s->born = true;
+    memcpy(s->cluster_id, cluster_id, CLUSTER_ID_BYTES);
+    s->group_count = group_count;
+    s->version_base = version_base;
+    return true;
+}
+
+bool state_apply_claimed(struct state *s)
+{
+    CHECK(s->born && "only a cluster with an id can have claimed a database");
+    if (s->claimed) {
+        return false;
+    }
+    s->claimed = true;
+    return true;
+}
+
+uint64_t state_apply_write(struct state *s, uint32_t ordinal, struct bytes key, uint8_t type,
+    struct value *value, uint64_t expires_at_ms)
+{
+    CHECK(s->applied_index > 0 && ordinal <= UINT16_MAX);
+    /* The leader refuses what is bigger before it proposes; a snapshot with more would not be taken back. */
+    CHECK(key.len <= LIMIT_KEY_BYTES && (value == NULL || value->len <= LIMIT_VALUE_BYTES));
+    struct state_entry *e = state_find(s, key);
+    if (e == NULL) {
+        /* Also for a delete: that this replica has no copy says nothing about the database. */
+        e = state_add(s, key, false);
+    }
+    uint64_t version = s->version_base + (s->applied_index << 16 | ordinal);
+    state_assign(s, e, type, value, version, expires_at_ms);
+    if (e->queued.first_dirty == 0) {
+        state_enqueue(s, e, s->applied_index, s->stamp_ms);
+    }
+    return version;
+}
+
+struct state_batch *state_apply_flush_begin(struct state *s, uint32_t rows_max, uint64_t bytes_max)
+{
+    struct state_batch *newest = last_batch(s);
+    CHECK(s->applied_index > s->last_batch && (newest == NULL || s->applied_index > newest->id));
+    struct state_batch *b = NULL;
+    list_for_each (link, tmp, &s->queue) {
+        struct state_entry *e = state_queue_entry(link);
+        /* One key in two batches would need two places; the second batch begins when the first has ended. */
+        if (e->batch != NULL || rows_max == 0) {
+            break;
+        }
+        if (b != NULL && (b->rows >= rows_max || b->bytes + state_entry_weight(e) > bytes_max)) {
+            break;
+        }
+        if (b == NULL) {
+            b = state_batch_add(s, s->applied_index);
+        }
+        struct dirty_place place = e->queued;
+        unqueue(s, e);
+        state_batch_push(s, b, e, place.first_dirty, place.dirty_stamp_ms);
+    }
+    return b;
+}
+
+bool state_apply_flushed(struct state *s, uint64_t batch, uint64_t predecessor)
+{
+    struct state_batch *b = first_batch(s);
+    if (b == NULL || b->id != batch || predecessor != s->last_batch) {
+        return false;
+    }
+    list_for_each (link, tmp, &b->places) {
+        struct state_entry *e = state_batch_entry(link);
+        batch_leave(s, e);
+        if (e->value == NULL && !state_entry_dirty(e)) {
+            drop(s, e); /* the database has no such row any more: nothing is left to remember */
+        }
+    }
+    s->last_batch = batch;
+    batch_free(s, b);
+    return true;
+}
+
+/* Give the places of @b back to the head of the queue, last one first, so that their order stays. */
+static void abort_batch(struct state *s, struct state_batch *b)
+{
+    while (!list_empty(&b->places)) {
+        struct state_entry *e = state_batch_entry(b->places.prev);
+        struct dirty_place place = e->batched;
+        if (e->queued.first_dirty != 0) {
+            unqueue(s, e); /* written again since: one place is enough, and the older one is the true one */
+        }
+        batch_leave(s, e);
+        enqueue_before(s, e, s->queue.next, place.first_dirty, place.dirty_stamp_ms);
+    }
+    batch_free(s, b);
+}
+
+bool state_apply_flush_abort(struct state *s, uint64_t from_batch)
+{
+    bool aborted = false;
+    for (struct state_batch *b = last_batch(s); b != NULL && b->id >= from_batch; b = last_batch(s)) {
+        abort_batch(s, b);
+        aborted = true;
+    }
+    return aborted;
+}
+
+/* ---- This replica's own clean copies ---- */
+
+void state_put_clean(struct state *s, struct bytes key, uint8_t type, struct value *value, uint64_t version,
+    uint64_t expires_at_ms)
+{
+    CHECK(value != NULL);
+    struct state_entry *e = state_find(s, key);
+    if (e != NULL && !e->absent) {
+        value_unref(value);
+        return;
+    }
+    if (e == NULL) {
+        e = state_add(s, key, false);
+    }
+    state_assign(s, e, type, value, version, expires_at_ms);
+}
+
+void state_put_absent(struct state *s, struct bytes key)
+{
+    if (state_find(s, key) == NULL) {
+        state_add(s, key, true);
+        if (s->absences > STATE_ABSENCES_MAX) {
+            drop(s, state_queue_entry(s->absent.next));
+        }
+    }
+}
+
+void state_forget(struct state *s, struct state_entry *e)
+{
+    drop(s, e);
+}
+
+/* ---- Questions ---- */
+
+static const struct dirty_place *oldest_place(const struct state *s)
+{
+    struct state_batch *b = first_batch(s);
+    if (b != NULL) {
+        return &state_batch_entry(b->places.next)->batched;
+    }
+    return list_empty(&s->queue) ? NULL : &state_queue_entry(s->queue.next)->queued;
+}
+
+uint64_t state_flushed_index(const struct state *s)
+{
+    const struct dirty_place *oldest = oldest_place(s);
+    return oldest != NULL ? oldest->first_dirty - 1 : s->applied_index;
+}
+
+uint64_t state_oldest_dirty_stamp_ms(const struct state *s)
+{
+    const struct dirty_place *oldest = oldest_place(s);
+    return oldest != NULL ? oldest->dirty_stamp_ms : 0;
+}
+
+struct state_batch *state_batch_find(const struct state *s, uint64_t id)
+{
+    list_for_each (link, tmp, &s->batches) {
+        struct state_batch *b = list_entry(link, struct state_batch, link);
+        if (b->id == id) {
+            return b;
+        }
+    }
+    return NULL;
+}

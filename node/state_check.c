@@ -1,0 +1,156 @@
+#include "node/state_check.h"
+
+#include "node/state_internal.h"
+#include "node/state_table.h"
+#include "proto/base/check.h"
+
+/* What a pass over the table, in no order, adds up to: to be compared with the state's own sums. */
+struct sums {
+    const struct state *s;
+    uint64_t entries;
+    uint64_t absences;
+    uint64_t queued;
+    uint64_t batched;
+    uint64_t bytes;
+    uint64_t dirty_bytes;
+    uint64_t oldest_dirty; /* 0: none */
+};
+
+static void see_place(struct sums *sums, const struct dirty_place *place, uint64_t *count)
+{
+    if (place->first_dirty == 0) {
+        CHECK(list_empty(&place->link) && place->dirty_stamp_ms == 0 &&
+              "a place without first_dirty is in no list");
+        return;
+    }
+    CHECK(!list_empty(&place->link) && "a place with first_dirty is in a list");
+    CHECK(place->first_dirty <= sums->s->applied_index && "first_dirty is an index that has applied");
+    *count += 1;
+    if (sums->oldest_dirty == 0 || place->first_dirty < sums->oldest_dirty) {
+        sums->oldest_dirty = place->first_dirty;
+    }
+}
+
+static void see_entry(void *data, struct state_entry *e)
+{
+    struct sums *sums = data;
+    const struct state *s = sums->s;
+    CHECK(e->hash == state_table_hash(s->table, state_entry_key(e)) && "an entry's hash is that of its key");
+    CHECK(state_find(s, state_entry_key(e)) == e && "a key is found, and has one entry");
+    sums->bytes += state_entry_bytes(e);
+    *(e->absent ? &sums->absences : &sums->entries) += 1;
+    if (e->absent) {
+        CHECK(e->queued.first_dirty == 0 && "an absence is never dirty");
+        CHECK(!list_empty(&e->queued.link) && "an absence is in the list of absences");
+    } else {
+        see_place(sums, &e->queued, &sums->queued);
+    }
+    see_place(sums, &e->batched, &sums->batched);
+    CHECK((e->batch != NULL) == (e->batched.first_dirty != 0) &&
+          "an entry names its batch exactly while it is in one");
+    if (state_entry_dirty(e)) {
+        sums->dirty_bytes += state_entry_weight(e);
+        CHECK(!e->absent && "an absence is never dirty");
+        CHECK(e->version != 0 && "a dirty entry has a version");
+    } else {
+        CHECK((e->value != NULL || e->absent) && "a delete that the database has is forgotten");
+    }
+    CHECK((e->value == NULL || e->value->refs > 0) && "a value that is held has references");
+    CHECK(!(e->absent && (e->value != NULL || e->version != 0)) && "an absence has no value and no version");
+    CHECK(!(e->value == NULL && e->expires_at_ms != 0) && "what has no value does not expire");
+    if (e->batch != NULL && e->queued.first_dirty != 0) {
+        CHECK(e->queued.first_dirty > e->batch->id &&
+              "what is batched and queued was written after the batch began");
+    }
+}
+
+/* The place seen last, over all batches and then the queue. */
+struct order {
+    const struct state *s;
+    uint64_t first_dirty;
+    uint64_t stamp_ms;
+};
+
+static void see_order(struct order *order, const struct list *link, const struct dirty_place *place)
+{
+    CHECK(link->next->prev == link && link->prev->next == link && "a place's links are consistent");
+    CHECK(place->first_dirty != 0 && "a place in a list has first_dirty");
+    CHECK(
+        place->first_dirty >= order->first_dirty && "batches and then the queue are ordered by first_dirty");
+    CHECK(place->dirty_stamp_ms >= order->stamp_ms && place->dirty_stamp_ms <= order->s->stamp_ms &&
+          "stamps rise with first_dirty, up to the newest");
+    CHECK((place->first_dirty != order->first_dirty || place->dirty_stamp_ms == order->stamp_ms) &&
+          "places of one log entry have its one stamp");
+    order->first_dirty = place->first_dirty;
+    order->stamp_ms = place->dirty_stamp_ms;
+}
+
+static uint64_t check_batch(struct order *order, struct state_batch *b)
+{
+    uint64_t rows = 0;
+    list_for_each (link, tmp, &b->places) {
+        struct state_entry *e = state_batch_entry(link);
+        see_order(order, link, &e->batched);
+        CHECK(e->batch == b && "an entry in a batch's list names that batch");
+        CHECK(e->batched.first_dirty < b->id && "a batch holds writes from before it began");
+        CHECK(state_find(order->s, state_entry_key(e)) == e && "an entry in a batch is in the table");
+        rows++;
+    }
+    CHECK(rows > 0 && "a batch in flight has rows");
+    CHECK(rows == b->rows && "a batch counts its rows");
+    return rows;
+}
+
+static uint64_t check_batches(const struct state *s, struct order *order)
+{
+    uint64_t rows = 0;
+    uint64_t count = 0;
+    uint64_t id = s->last_batch;
+    list_for_each (link, tmp, &s->batches) {
+        struct state_batch *b = list_entry(link, struct state_batch, link);
+        CHECK(link->next->prev == link && link->prev->next == link && "a batch's links are consistent");
+        CHECK(b->id > id && b->id <= s->applied_index &&
+              "batch ids rise, from last_batch up to the applied index");
+        id = b->id;
+        rows += check_batch(order, b);
+        count++;
+    }
+    CHECK(count == s->batch_count && "batch_count counts the batches in flight");
+    return rows;
+}
+
+static uint64_t check_queue(const struct state *s, struct order *order)
+{
+    uint64_t count = 0;
+    list_for_each (link, tmp, &s->queue) {
+        struct state_entry *e = state_queue_entry(link);
+        see_order(order, link, &e->queued);
+        CHECK(state_find(s, state_entry_key(e)) == e && "an entry in the queue is in the table");
+        count++;
+    }
+    return count;
+}
+
+void state_check_invariants(const struct state *s)
+{
+    struct order order = {.s = s};
+    uint64_t batched = check_batches(s, &order);
+    uint64_t queued = check_queue(s, &order);
+    struct sums sums = {.s = s};
+    state_table_each(s->table, see_entry, &sums);
+
+    CHECK(queued == s->queued_entries && sums.queued == queued && "queued_entries counts the queue");
+    CHECK(batched == s->batched_entries && sums.batched == batched &&
+          "batched_entries counts the batches' places");
+    CHECK(sums.entries == s->entries && "entries counts keys and tombstones");
+    CHECK(sums.absences == s->absences && "absences counts absences");
+    CHECK(sums.entries + sums.absences == state_table_count(s->table) && "the table counts its entries");
+    CHECK(sums.dirty_bytes == s->dirty_bytes &&
+          "dirty_bytes counts each dirty entry once, at its current size");
+    CHECK(sums.bytes + state_table_bytes(s->table) + s->batch_count * STATE_BATCH_BYTES == s->bytes &&
+          "bytes counts entries, values, batches and the table");
+    CHECK(s->last_batch <= s->applied_index && "last_batch is an index that has applied");
+    CHECK((s->born || !s->claimed) && "what is claimed was born");
+    uint64_t flushed = sums.oldest_dirty != 0 ? sums.oldest_dirty - 1 : s->applied_index;
+    CHECK(flushed == state_flushed_index(s) && "F is the oldest unflushed write's index less one");
+}

@@ -1,0 +1,234 @@
+/* The checker must notice: a sound state is broken in one way per row, in a child process that has to abort.
+ */
+#include "node/state_test_help.h"
+
+#include "node/state_table.h"
+
+/* Batch 3 holds a@1 and b@2, batch 5 holds c@4; d@6, b@7, gone@8 are queued; `clean` and `none` are local. */
+static void build(struct state *s)
+{
+    const uint8_t cluster_id[CLUSTER_ID_BYTES] = {1};
+    state_init(s, 1);
+    put(s, 1, "a", "1");
+    state_apply_genesis(s, cluster_id, 3, 0);
+    put(s, 2, "b", "2");
+    begin(s, 3);
+    put(s, 4, "c", "3");
+    begin(s, 5);
+    put(s, 6, "d", "4");
+    put(s, 7, "b", "5");
+    put(s, 8, "gone", NULL);
+    put_clean(s, "clean", "6");
+    put_absent(s, "none");
+    assert_flush(s, "[3: a@1 b@2] [5: c@4] d@6 b@7 gone@8");
+}
+
+static void swap_queue(struct state *s)
+{
+    struct list *first = list_pop_front(&s->queue);
+    list_insert_before(first, s->queue.next->next);
+}
+static void swap_batches(struct state *s)
+{
+    list_push_back(&s->batches, list_pop_front(&s->batches));
+}
+static void cut_link(struct state *s)
+{
+    s->queue.next->next->prev = &s->queue;
+}
+static void lose_from_queue(struct state *s)
+{
+    list_remove(&find(s, "d")->queued.link);
+}
+static void zero_first_dirty(struct state *s)
+{
+    find(s, "d")->queued.first_dirty = 0;
+}
+static void future_first_dirty(struct state *s)
+{
+    find(s, "gone")->queued.first_dirty = 99;
+}
+static void late_stamp(struct state *s)
+{
+    find(s, "gone")->queued.dirty_stamp_ms++;
+}
+static void early_stamp(struct state *s)
+{
+    find(s, "gone")->queued.dirty_stamp_ms = 1;
+}
+static void two_stamps_of_one_index(struct state *s)
+{
+    find(s, "b")->queued.first_dirty = 8;
+}
+static void wrong_batch(struct state *s)
+{
+    find(s, "a")->batch = find(s, "c")->batch;
+}
+static void no_batch(struct state *s)
+{
+    find(s, "a")->batch = NULL;
+}
+static void stray_batch(struct state *s)
+{
+    find(s, "clean")->batch = find(s, "a")->batch;
+}
+static void rewritten_before_the_batch(struct state *s)
+{
+    struct state_entry *e = find(s, "b"); /* batch 5 goes, and batch 3 gets an id after b's second write */
+    state_apply_flush_abort(s, 5);
+    e->batch->id = 8;
+}
+static void batch_from_before_its_rows(struct state *s)
+{
+    state_batch_find(s, 3)->id = 2;
+}
+static void future_batch(struct state *s)
+{
+    state_batch_find(s, 5)->id = 99;
+}
+static void settled_batch(struct state *s)
+{
+    s->last_batch = 3;
+}
+static void future_last_batch(struct state *s)
+{
+    state_apply_flush_abort(s, 0);
+    s->last_batch = 9;
+}
+static void wrong_rows(struct state *s)
+{
+    state_batch_find(s, 3)->rows++;
+}
+static void empty_batch(struct state *s)
+{
+    list_init(&state_batch_find(s, 5)->places);
+}
+static void wrong_queued(struct state *s)
+{
+    s->queued_entries++;
+}
+static void wrong_batched(struct state *s)
+{
+    s->batched_entries--;
+}
+static void wrong_batch_count(struct state *s)
+{
+    s->batch_count++;
+}
+static void wrong_entries(struct state *s)
+{
+    s->entries++;
+}
+static void wrong_absences(struct state *s)
+{
+    s->absences--;
+}
+static void wrong_bytes(struct state *s)
+{
+    s->bytes++;
+}
+static void wrong_dirty_bytes(struct state *s)
+{
+    s->dirty_bytes--;
+}
+static void dirty_absence(struct state *s)
+{
+    find(s, "d")->absent = true;
+}
+static void no_version(struct state *s)
+{
+    find(s, "d")->version = 0;
+}
+static void clean_tombstone(struct state *s)
+{
+    struct state_entry *e = find(s, "none");
+    e->absent = false;
+    list_remove(&e->queued.link);
+}
+static void expiring_tombstone(struct state *s)
+{
+    find(s, "gone")->expires_at_ms = 1;
+}
+static void versioned_absence(struct state *s)
+{
+    find(s, "none")->version = 1;
+}
+static void wrong_hash(struct state *s)
+{
+    find(s, "clean")->hash += STATE_TABLE_BUCKETS_MIN;
+}
+static void not_in_table(struct state *s)
+{
+    state_table_remove(s->table, find(s, "d"));
+}
+static void claimed_unborn(struct state *s)
+{
+    s->claimed = true;
+    s->born = false;
+}
+
+struct row {
+    void (*spoil)(struct state *s);
+    const char *text;
+};
+
+/* Runs in a child, so that nobody has to free a broken state. */
+static void spoil_and_check(void *data)
+{
+    const struct row *row = data;
+    struct state s;
+    build(&s);
+    row->spoil(&s);
+    state_check_invariants(&s);
+}
+
+static void every_broken_rule_aborts_with_its_text(void **unused)
+{
+    struct row rows[] = {
+        {swap_queue, "are ordered by first_dirty"},
+        {swap_batches, "batch ids rise"},
+        {cut_link, "links are consistent"},
+        {lose_from_queue, "a place with first_dirty is in a list"},
+        {zero_first_dirty, "a place in a list has first_dirty"},
+        {future_first_dirty, "first_dirty is an index that has applied"},
+        {late_stamp, "stamps rise with first_dirty, up to the newest"},
+        {early_stamp, "stamps rise with first_dirty, up to the newest"},
+        {two_stamps_of_one_index, "places of one log entry have its one stamp"},
+        {wrong_batch, "names that batch"},
+        {no_batch, "names that batch"},
+        {stray_batch, "names its batch exactly while it is in one"},
+        {rewritten_before_the_batch, "was written after the batch began"},
+        {batch_from_before_its_rows, "a batch holds writes from before it began"},
+        {future_batch, "batch ids rise"},
+        {settled_batch, "batch ids rise"},
+        {future_last_batch, "last_batch is an index that has applied"},
+        {wrong_rows, "a batch counts its rows"},
+        {empty_batch, "a batch in flight has rows"},
+        {wrong_queued, "queued_entries counts the queue"},
+        {wrong_batched, "batched_entries counts"},
+        {wrong_batch_count, "batch_count counts"},
+        {wrong_entries, "entries counts keys"},
+        {wrong_absences, "absences counts absences"},
+        {wrong_bytes, "bytes counts entries"},
+        {wrong_dirty_bytes, "dirty_bytes counts"},
+        {dirty_absence, "an absence is never dirty"},
+        {no_version, "a dirty entry has a version"},
+        {clean_tombstone, "a delete that the database has is forgotten"},
+        {expiring_tombstone, "what has no value does not expire"},
+        {versioned_absence, "an absence has no value and no version"},
+        {wrong_hash, "an entry's hash is that of its key"},
+        {not_in_table, "an entry in the queue is in the table"},
+        {claimed_unborn, "what is claimed was born"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_aborts(spoil_and_check, &rows[i], rows[i].text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_broken_rule_aborts_with_its_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,55 @@
+/* A raft_io with the rules that libraft leaves to its user. It wraps any implementation in place: fill `io`,
+ * then call guarded_io_wrap(), then hand &io to replica_init().
+ *
+ *   time          the caller's clock, read afresh (libuv's cached one back-dates timers after a stall)
+ *   send          bounded by a send_window per peer; never fails, a message that cannot be sent is a lost
+ * message receive       an InstallSnapshot that would meet another snapshot half done is dropped (the library
+ * would crash) disk          any error ends the process: the library goes on as if it had written, so that an
+ * acknowledgement could be false. The node comes back from its peers. closing       what completes late is
+ * cancelled cleanly (the library would free memory that it never set) It also remembers when each peer was
+ * last heard from. Threading: the loop's thread. */
+#ifndef WB_RAFT_GUARDED_IO_H
+#define WB_RAFT_GUARDED_IO_H
+
+#include "raft/replica.h"
+#include "raft/send_window.h"
+
+#include "proto/limits.h"
+
+enum {
+    GUARDED_IO_MESSAGES_MAX = 128,
+    /* The library has up to 32 entries of about 1 MB in flight to a peer; the log holds them anyway. */
+    GUARDED_IO_BYTES_MAX = 32 * 1024 * 1024,
+};
+
+struct guarded_io_config {
+    uint32_t group;
+    const struct logger *logger;      /* may be NULL */
+    const struct replica_peer *peers; /* all nodes; borrowed as long as the io lives */
+    unsigned n_peers;                 /* at most LIMIT_NODES */
+    uint64_t (*now_ms)(void *data);   /* monotonic */
+    void *now_data;
+};
+
+struct guarded_io {
+    struct raft_io io; /* must be the first member */
+    /* private from here on */
+    struct guarded_io_config config;
+    struct raft_io inner; /* the functions of the wrapped implementation */
+    raft_io_recv_cb recv;
+    bool closing;
+    raft_index got_index; /* of the last snapshot read */
+    raft_term got_term;
+    struct {
+        struct send_window window;
+        uint64_t heard_ms;
+    } peers[LIMIT_NODES];
+};
+
+/* Put the guards around the implementation that @g->io already holds. */
+void guarded_io_wrap(struct guarded_io *g, const struct guarded_io_config *config);
+
+/* When a message of @peer_id's last arrived, 0 for never. */
+uint64_t guarded_io_heard_ms(const struct guarded_io *g, uint64_t peer_id);
+
+#endif

@@ -1,0 +1,237 @@
+/* The inside of libwbcache: a handle, its connections, its calls. Not installed.
+ *
+ *   wbcache.c         the public calls on one key, pipelining, opening and closing
+ *   wbcache_many.c    mget, mset, flush: calls split over groups
+ *   wbcache_status.c  status
+ *   client_call.c     a call's life
+ *   client_conn.c     one connection's life
+ *   client_loop.c     the turn that moves them all: poll(2), deadlines, looking for leaders */
+#ifndef WB_RPC_CLIENT_H
+#define WB_RPC_CLIENT_H
+
+#include <netdb.h>
+
+#include "proto/base/list.h"
+#include "rpc/cluster_map.h"
+#include "rpc/conn_input.h"
+#include "rpc/request_codec.h"
+#include "rpc/wbcache.h"
+
+enum {
+    CLIENT_DEADLINE_MS = 5000,
+    CLIENT_CONNECT_TIMEOUT_MS = 1000,
+    CLIENT_PIPELINE_MAX = 1024,
+    CLIENT_SUSPECT_MS =
+        400, /* a connection silent for so long is not given new calls (less for short deadlines) */
+    CLIENT_SUSPECT_MIN_MS = 50,
+    CLIENT_HELLO_LATE_MS = 100, /* a new connection not ready by then: ask other nodes too */
+    CLIENT_STALE_MS = 5,        /* after such a rest, look whether the peer has closed before sending */
+    CLIENT_RECONNECT_MIN_MS = 10,
+    CLIENT_RECONNECT_MAX_MS = 200,
+    CLIENT_TOPOLOGY_MAX_MS =
+        30, /* between questions for the leaders while one is missed; half of it at least */
+    CLIENT_TOPOLOGY_WAIT_MS = 100, /* for an answer, before another node is asked as well */
+    CLIENT_TOPOLOGY_DEADLINE_MS = 2000,
+    CLIENT_RETRY_MIN_MS = 10,
+    CLIENT_ELECTION_RETRY_MAX_MS = 50, /* short: the first write after a failover waits for at most this */
+    CLIENT_RETRY_MAX_MS = 100,
+    CLIENT_REDIRECTS_MAX = 3,      /* followed at once, before a pause */
+    CLIENT_SEND_BYTES = 32 * 1024, /* pipelined calls are sent when so much has collected */
+    CLIENT_MESSAGE_BYTES = 256,
+};
+
+struct client_conn;
+
+/* A call's life. call_move() in client_call.c is the one function that moves it.
+ *
+ *             +----------------------------------------------+
+ *             |   certainly not done, or a read: try again    |
+ *             v                                               |
+ *   ----> WAITING -----------------> ON_CONN ----------------+---> DONE
+ *             |   leader known,       (in a connection's        answer, unknown, deadline
+ *             |   its connection      output, or sent)
+ *             |   ready, pause over
+ *             +---------------------------------------------------> DONE
+ *                 deadline; or the one node that it is for cannot be reached
+ *
+ * Invariant: WAITING is in wbcache.waiting; ON_CONN is in its connection's calls and has an id that answers
+ * can name; DONE is in no list but, when pipelined, wbcache.done. Until DONE it is in wbcache.by_deadline. */
+enum call_state { CALL_IDLE, CALL_WAITING, CALL_ON_CONN, CALL_DONE };
+enum call_kind { CALL_GET, CALL_EXISTS, CALL_SET, CALL_DEL, CALL_FLUSH, CALL_TOPOLOGY, CALL_STATUS };
+enum call_owner {
+    CALL_OF_BLOCKING, /* the blocking function that began it takes it back when DONE */
+    CALL_PIPELINED,   /* goes to wbcache.done */
+    CALL_INTERNAL,    /* a Topology question of the loop's: learned from, then forgotten */
+};
+
+struct call {
+    struct list link;          /* waiting, conn.calls, done, or free_calls */
+    struct list deadline_link; /* by_deadline */
+    enum call_state state;
+    enum call_kind kind;
+    enum call_owner owner;
+    bool by_group; /* the group is given (flush), not the slot */
+    uint16_t slot;
+    uint32_t group;   /* when by_group */
+    int node;         /* only this one, or CLUSTER_MAP_NOBODY: whoever leads */
+    size_t n_results; /* that an OK answer must have */
+    struct buf body;  /* the operation, packed */
+    uint64_t deadline_ms;
+    uint64_t due_ms; /* WAITING: not before */
+    /* ON_CONN */
+    struct client_conn *conn;
+    uint64_t end_offset; /* of its last byte in the connection's stream */
+    /* id = generation << 24 | place: an answer to an earlier attempt names an older generation */
+    uint32_t place;
+    uint64_t generation;
+    unsigned attempts;  /* pauses so far */
+    unsigned redirects; /* since the last pause */
+    int refusal;        /* why it waits, for the deadline */
+    int refused_by;     /* the node that it was with when `refusal` was set by an answer or a loss */
+    /* DONE */
+    int code;
+    Wbrpc__Response *response; /* malloc'd; NULL unless a node answered */
+    char message[CLIENT_MESSAGE_BYTES];
+    void *tag;       /* pipelined */
+    size_t first, n; /* wbcache_many.c: its part of the sorted items */
+};
+
+/* A connection's life.
+ *
+ *   DOWN --> CONNECTING --> HELLO --> READY
+ *    ^            |           |         |
+ *    +------------+-----------+---------+   lost, refused, or too late
+ *
+ * HELLO has sent a Topology question and waits for the first answer: a paused process still accepts
+ * connections, and a write must not be sent to one. Only READY takes calls, unless it is suspect: silent
+ * while something is owed. */
+enum conn_phase { CONN_DOWN, CONN_CONNECTING, CONN_HELLO, CONN_READY };
+
+struct client_conn {
+    enum conn_phase phase;
+    int node; /* index in the map, and in wbcache.conns */
+    int fd;
+    struct addrinfo *addresses;
+    struct addrinfo *trying;
+    uint64_t phase_since_ms;
+    uint64_t retry_at_ms; /* DOWN */
+    unsigned failures;    /* in a row */
+    struct buf out;
+    size_t out_sent;      /* of out */
+    uint64_t stream_sent; /* bytes that the kernel took since the connection began */
+    uint64_t stream_queued;
+    struct conn_input in;
+    struct list calls; /* in the order sent */
+    bool asking;       /* a Topology question is out */
+    bool suspect;
+    uint64_t silent_since_ms; /* the oldest request, but flushes, sent since something was received; 0:
+                                 nothing owed */
+    uint64_t last_io_ms;
+    char error[128]; /* why it was lost last */
+};
+
+struct wbcache {
+    struct wbcache_options options; /* with the defaults filled in */
+    struct cluster_map map;
+    struct client_conn conns[CLUSTER_MAP_NODES_MAX]; /* by map index; the first n_conns are initialised */
+    unsigned n_conns;
+    struct list waiting;     /* in the order in which they came to wait */
+    struct list by_deadline; /* earliest first */
+    struct list done;        /* pipelined, not yet received */
+    struct list free_calls;
+    struct call **places; /* by call.place; NULL: free */
+    uint32_t n_places;
+    uint32_t *free_places;
+    uint32_t n_free_places;
+    uint64_t generation;
+    size_t blocking;    /* calls of blocking functions that are not DONE */
+    size_t pipelined;   /* sent and not received */
+    struct call *shown; /* whose reply the caller is looking at */
+    bool leader_missed; /* some call cannot go for want of a leader */
+    uint64_t ask_at_ms; /* next Topology question */
+    unsigned ask_turn;
+    uint64_t random;
+    char errmsg[512];
+};
+
+/* ---- client_loop.c ---- */
+
+uint64_t client_now_ms(void);
+uint64_t client_random(struct wbcache *cache);
+/* One turn: send what can be sent, wait for at most @wait_ms for something to happen, handle it. */
+void client_turn(struct wbcache *cache, uint64_t wait_ms);
+/* Turn until no blocking call is left. */
+void client_run_blocking(struct wbcache *cache);
+/* When a connection silent since then is suspect. */
+uint64_t client_suspect_ms(const struct wbcache *cache);
+/* Make a connection for each node of the map. */
+void client_sync_conns(struct wbcache *cache);
+
+/* ---- client_call.c ---- */
+
+/* A call with an empty body, or NULL without memory. Give it back with client_call_free once DONE or not
+ * begun. */
+struct call *client_call_new(struct wbcache *cache, enum call_kind kind, enum call_owner owner);
+void client_call_free(struct wbcache *cache, struct call *call);
+/* Begin: it is WAITING, or already further, when this returns. deadline_ms must be set; NOMEM: it isn't
+ * begun. */
+int client_call_begin(struct wbcache *cache, struct call *call, uint64_t now_ms);
+/* Send what waits and can be sent. Sets leader_missed. */
+void client_calls_dispatch(struct wbcache *cache, uint64_t now_ms);
+/* End what is past its deadline. */
+void client_calls_expire(struct wbcache *cache, uint64_t now_ms);
+/* When the next call's pause or deadline ends; UINT64_MAX if none. */
+uint64_t client_calls_next_ms(const struct wbcache *cache, uint64_t now_ms);
+/* End with @code without an answer; @message may be NULL. */
+void client_call_finish(struct wbcache *cache, struct call *call, int code, const char *message);
+/* Ask @conn (HELLO or READY) for the topology, unless it is being asked. */
+void client_ask_topology(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
+/* @conn is being lost, with conn->error: end its calls or let them wait again. If it @failed, calls that only
+ * its node can answer end as well, wherever they are. */
+void client_calls_lost(struct wbcache *cache, struct client_conn *conn, bool failed, uint64_t now_ms);
+/* @conn is suspect: let its reads wait for another node. */
+void client_calls_recall_reads(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
+/* A whole frame came. False: it makes no sense, drop the connection. */
+bool client_call_answered(
+    struct wbcache *cache, struct client_conn *conn, struct bytes payload, uint64_t now_ms);
+/* Forget every call, DONE or not. */
+void client_calls_drop(struct wbcache *cache);
+
+/* ---- client_conn.c ---- */
+
+void client_conn_init(struct client_conn *conn, int node);
+void client_conn_deinit(struct client_conn *conn);
+/* Begin to connect a DOWN connection whose pause is over; otherwise nothing. Resolves a name on the spot. */
+void client_conn_start(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
+/* May it take a call now? */
+bool client_conn_usable(const struct client_conn *conn);
+/* poll's events for it, 0 when DOWN. */
+short client_conn_events(const struct client_conn *conn);
+void client_conn_on_events(struct wbcache *cache, struct client_conn *conn, short revents, uint64_t now_ms);
+/* Append a request. False: no memory. */
+bool client_conn_queue(struct client_conn *conn, uint64_t id, uint32_t deadline_ms, struct bytes body,
+    bool quick, uint64_t now_ms);
+/* Hand to the kernel what it takes. */
+void client_conn_flush(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
+/* After a rest: notice that the peer has closed, before a write is sent into the void. */
+void client_conn_check_rested(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
+/* Its timeouts: connecting, hello, silence. */
+void client_conn_tick(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
+uint64_t client_conn_next_ms(const struct wbcache *cache, const struct client_conn *conn, uint64_t now_ms);
+/* Close it. @failed: it counts as a failure of the node, and the next try waits. */
+void client_conn_lose(
+    struct wbcache *cache, struct client_conn *conn, const char *why, bool failed, uint64_t now_ms);
+
+/* ---- wbcache.c ---- */
+
+/* Set the handle's message and return @code. */
+int client_fail(struct wbcache *cache, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Take @call's outcome as the result of the public function @what, without freeing it. */
+int client_outcome(struct wbcache *cache, const char *what, const struct call *call);
+/* Start of each public call: forget the last message and reply. */
+void client_enter(struct wbcache *cache);
+/* Wait until the group count is known. OK, or UNAVAILABLE at @deadline_ms. */
+int client_need_topology(struct wbcache *cache, uint64_t deadline_ms);
+
+#endif

@@ -1,0 +1,78 @@
+/* A node that does what a test tells it: plain sockets in a thread of its own, the real frames and messages.
+ * Several share one picture of the cluster, from which they answer Topology by themselves. */
+#ifndef WB_RPC_FAKE_NODE_H
+#define WB_RPC_FAKE_NODE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/client.pb-c.h"
+
+enum { FAKE_NODES = 3 };
+
+/* A constant text as a field of a message that is only packed. */
+static inline char *fake_text(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+struct fake_node;
+
+enum fake_action {
+    FAKE_ANSWER,
+    FAKE_SILENCE, /* never answer this one */
+    FAKE_DROP,    /* close the connection instead */
+    FAKE_GARBAGE, /* send bytes that are no frame */
+};
+
+/* What to do with a request that is not Topology. @response has the id; its status is OK, and for get, set,
+ * del and exists it has one found Result per key (value: the key). Called in the node's thread with the
+ * cluster locked. */
+typedef enum fake_action (*fake_script)(
+    struct fake_node *node, const Wbrpc__Request *request, Wbrpc__Response *response);
+
+struct fake_cluster;
+
+struct fake_node {
+    struct fake_cluster *cluster;
+    unsigned id; /* from 1 */
+    unsigned port;
+    char address[32];
+    pthread_t thread;
+    int listener;
+    int wake[2];
+    bool running;
+    /* under the cluster's lock */
+    bool stopping;
+    bool paused;          /* reads nothing, like a stopped process: its kernel still accepts */
+    bool topology_silent; /* does not answer Topology */
+    unsigned requests;    /* that the script was asked about */
+    unsigned topologies;  /* answered */
+    unsigned connections; /* accepted since the start */
+    uint32_t last_deadline_ms;
+};
+
+struct fake_cluster {
+    pthread_mutex_t lock;
+    struct fake_node nodes[FAKE_NODES];
+    unsigned group_count;
+    unsigned leaders[8]; /* node ids, 0: not known */
+    fake_script script;
+    void *data; /* the test's */
+    uint64_t version;
+};
+
+/* All nodes run; group g is led by node g % 3 + 1. */
+void fake_cluster_start(struct fake_cluster *cluster, unsigned group_count, fake_script script, void *data);
+void fake_cluster_stop(struct fake_cluster *cluster);
+/* "127.0.0.1:p,127.0.0.1:p,127.0.0.1:p" */
+const char *fake_cluster_addresses(const struct fake_cluster *cluster, char out[128]);
+/* As if killed: connections are reset, the port refuses. */
+void fake_node_kill(struct fake_node *node);
+/* Change what is under the lock. */
+void fake_node_pause(struct fake_node *node, bool paused);
+void fake_cluster_lead(struct fake_cluster *cluster, unsigned group, unsigned node_id);
+unsigned fake_node_requests(struct fake_node *node);
+
+#endif

@@ -1,0 +1,26 @@
+/* Cut a line of the interactive shell into words. Pure.
+ * Words are separated by spaces and tabs. Double quotes hold anything, with \xNN, \n, \r, \t, \\ and \"
+ * inside; single quotes hold anything as it is. A '#' at the start of a word makes the rest of the line a
+ * comment. */
+#ifndef WB_TOOLS_WBCLIENT_WORDS_H
+#define WB_TOOLS_WBCLIENT_WORDS_H
+
+#include "proto/base/buf.h"
+
+enum { WORDS_MAX = 8192 };
+
+struct words {
+    struct buf text;     /* all words, each followed by a 0 byte that does not count */
+    struct bytes *items; /* point into text */
+    size_t count;
+};
+
+void words_init(struct words *w);
+void words_deinit(struct words *w);
+/* Replace the content of @w by the words of @line. NULL on success, else a constant sentence that says what
+ * is wrong with the line; @w is then empty. */
+const char *words_split(struct words *w, struct bytes line);
+/* Append @b as such a word in double quotes: what words_split reads gives @b again. */
+void words_quote(struct buf *out, struct bytes b);
+
+#endif
