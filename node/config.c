@@ -64,7 +64,7 @@ static const struct number_option numbers[] = {
     {IN(flush, lock_timeout_ms), NUMBER_MS, 5000, 0, DAY_MS},
     {IN(flush, statement_timeout_ms), NUMBER_MS, 60000, 0, DAY_MS},
     {IN(limits, dirty_bytes), NUMBER_SIZE, 256 * MIB, 64 * KIB, TIB},
-    {IN(limits, dirty_entries), NUMBER_COUNT, 2 * 1000 * 1000, 1, UINT64_C(1000) * 1000 * 1000},
+    {IN(limits, dirty_entries), NUMBER_COUNT, 1000 * 1000, 1, UINT64_C(1000) * 1000 * 1000},
     {IN(limits, connections), NUMBER_COUNT, 10000, 1, 1000 * 1000},
     {IN(limits, requests_per_connection), NUMBER_COUNT, 4096, 1, 1000 * 1000},
     {IN(limits, output_bytes), NUMBER_SIZE, 8 * MIB, 4 * KIB, TIB},

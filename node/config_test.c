@@ -86,7 +86,7 @@ static void a_short_file_gets_every_default(void **state)
     assert_int_equal(c.flush.lock_timeout_ms, 5000);
     assert_int_equal(c.flush.statement_timeout_ms, 60000);
     assert_int_equal(c.limits.dirty_bytes, 268435456);
-    assert_int_equal(c.limits.dirty_entries, 2000000);
+    assert_int_equal(c.limits.dirty_entries, 1000000);
     assert_int_equal(c.limits.connections, 10000);
     assert_int_equal(c.limits.requests_per_connection, 4096);
     assert_int_equal(c.limits.output_bytes, 8388608);

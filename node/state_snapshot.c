@@ -4,8 +4,8 @@
  *     8   length of the message, little endian
  *     16  XXH3-64 of the message, little endian: the state's hash
  *
- * The message is produced field by field, in the order of the field numbers: the bytes are those that packing
- * it as a whole would give, without a second copy of everything in memory. Equal states give equal bytes, so
+ * The bytes are those that packing the message as a whole would give, without a second copy of everything in memory.
+ * Equal states give equal bytes, so
  * a restore ends with the proof: the new state must give the hash that the header names. */
 #include <string.h>
 #include <xxhash.h>
@@ -21,66 +21,127 @@ static const uint8_t magic[LENGTH_AT] = {'W', 'B', 'S', 'N', 'A', 'P', 0, 1};
 
 /* ---- Writing ---- */
 
-/* Where the message's bytes go, piece by piece. */
-struct sink {
-    struct buf *out;    /* append them here, unless NULL */
-    XXH3_state_t *hash; /* and hash them */
-    struct buf piece;   /* the element being packed */
-    struct arena arena; /* its parts */
-};
+/* A snapshot is taken on the loop, of up to a million dirty keys, between two heartbeats. So the elements that come in
+ * such numbers are encoded by hand, straight into the output; a test holds them against protobuf-c's encoding. */
 
-static void sink_init(struct sink *sink, struct buf *out)
-{
-    sink->out = out;
-    buf_init(&sink->piece);
-    arena_init(&sink->arena);
-    sink->hash = XXH3_createState();
-    CHECK(sink->hash != NULL && XXH3_64bits_reset(sink->hash) == XXH_OK);
-}
+/* What an entry has beside key and value, about: to reserve room for all of them at once. */
+enum { VARINT_BYTES_MAX = 10, ENTRY_FRAMING_BYTES = 48 };
 
-/* Returns the hash of everything that was put. */
-static uint64_t sink_finish(struct sink *sink)
+static size_t varint_size(uint64_t v)
 {
-    CHECK(sink->out == NULL || !sink->out->failed);
-    buf_deinit(&sink->piece);
-    arena_deinit(&sink->arena);
-    uint64_t hash = XXH3_64bits_digest(sink->hash);
-    XXH3_freeState(sink->hash);
-    return hash;
-}
-
-/* Pass on what is in `piece`, and make it and the arena empty. */
-static void sink_put_piece(struct sink *sink)
-{
-    CHECK(!sink->piece.failed);
-    CHECK(XXH3_64bits_update(sink->hash, sink->piece.data, sink->piece.len) == XXH_OK);
-    if (sink->out != NULL) {
-        buf_append(sink->out, sink->piece.data, sink->piece.len);
+    size_t size = 1;
+    while (v >= 0x80) {
+        v >>= 7;
+        size++;
     }
-    buf_clear(&sink->piece);
-    arena_reset(&sink->arena);
+    return size;
 }
 
-static void append_varint(struct buf *out, uint64_t v)
+static uint8_t *put_varint(uint8_t *at, uint64_t v)
 {
     while (v >= 0x80) {
-        buf_append_u8(out, (uint8_t)(v | 0x80));
+        *at++ = (uint8_t)(v | 0x80);
         v >>= 7;
     }
-    buf_append_u8(out, (uint8_t)v);
+    *at++ = (uint8_t)v;
+    return at;
 }
 
-/* One element of the Snapshot's repeated field @number (protobuf: a key of wire type 2, the length, the
- * message). */
-static void sink_put_element(struct sink *sink, uint32_t number, const ProtobufCMessage *message)
+/* Fields by number and wire type (protobuf's encoding): 0 varint, 1 eight bytes, 2 length-delimited. */
+static uint8_t *put_key(uint8_t *at, unsigned number, unsigned wire_type)
 {
-    append_varint(&sink->piece, number << 3 | 2);
-    append_varint(&sink->piece, protobuf_c_message_get_packed_size(message));
-    pb_pack(message, &sink->piece);
-    sink_put_piece(sink);
+    *at++ = (uint8_t)(number << 3 | wire_type); /* all our numbers are below 16 */
+    return at;
 }
 
-static void put_scalars(const struct state *s, struct sink *sink)
+static uint8_t *put_number(uint8_t *at, unsigned number, uint64_t v)
+{
+    return put_varint(put_key(at, number, 0), v);
+}
+
+static uint8_t *put_fixed64(uint8_t *at, unsigned number, uint64_t v)
+{
+    at = put_key(at, number, 1);
+    store_le64(at, v);
+    return at + 8;
+}
+
+static uint8_t *put_bytes(uint8_t *at, unsigned number, struct bytes b)
+{
+    at = put_varint(put_key(at, number, 2), b.len);
+    if (b.len > 0) {
+        memcpy(at, b.data, b.len);
+    }
+    return at + b.len;
+}
+
+static size_t bytes_size(struct bytes b)
+{
+    return 1 + varint_size(b.len) + b.len;
+}
+
+/* wbsnap.Entry: @e as it is now, at @place. */
+static size_t entry_size(const struct state_entry *e, const struct dirty_place *place)
+{
+    return bytes_size(state_entry_key(e)) + (e->value != NULL ? bytes_size(value_bytes(e->value)) : 0) +
+           (e->type != VALUE_STRING ? 1 + varint_size(e->type) : 0) + 9 + (e->expires_at_ms != 0 ? 9 : 0) + 1 +
+           varint_size(place->first_dirty) + 9;
+}
+
+static uint8_t *put_entry(uint8_t *at, const struct state_entry *e, const struct dirty_place *place)
+{
+    at = put_bytes(at, 1, state_entry_key(e));
+    if (e->value != NULL) {
+        at = put_bytes(at, 2, value_bytes(e->value));
+    }
+    if (e->type != VALUE_STRING) {
+        at = put_number(at, 3, e->type);
+    }
+    at = put_fixed64(at, 4, e->version);
+    if (e->expires_at_ms != 0) {
+        at = put_fixed64(at, 5, e->expires_at_ms);
+    }
+    at = put_number(at, 6, place->first_dirty);
+    return put_fixed64(at, 7, place->dirty_stamp_ms);
+}
+
+/* wbsnap.Place: with the entry, unless that is in the queue too. */
+static size_t place_size(const struct state_entry *e)
+{
+    size_t size = bytes_size(state_entry_key(e)) + 1 + varint_size(e->batched.first_dirty) + 9;
+    if (e->queued.first_dirty == 0) {
+        size_t entry = entry_size(e, &e->batched);
+        size += 1 + varint_size(entry) + entry;
+    }
+    return size;
+}
+
+static uint8_t *put_place(uint8_t *at, const struct state_entry *e)
+{
+    at = put_bytes(at, 1, state_entry_key(e));
+    at = put_number(at, 2, e->batched.first_dirty);
+    at = put_fixed64(at, 3, e->batched.dirty_stamp_ms);
+    if (e->queued.first_dirty == 0) {
+        at = put_varint(put_key(at, 4, 2), entry_size(e, &e->batched));
+        at = put_entry(at, e, &e->batched);
+    }
+    return at;
+}
+
+/* Room at the end of @out for a field of @size bytes with its key and length; commit() what was written there. */
+static uint8_t *begin(struct buf *out, size_t size)
+{
+    uint8_t *at = buf_reserve(out, 1 + VARINT_BYTES_MAX + size);
+    CHECK(at != NULL);
+    return at;
+}
+
+static void commit(struct buf *out, const uint8_t *end)
+{
+    out->len = (size_t)(end - out->data);
+}
+
+static void put_scalars(const struct state *s, struct buf *out)
 {
     Wbsnap__Snapshot m = WBSNAP__SNAPSHOT__INIT;
     m.applied_index = s->applied_index;
@@ -98,69 +159,49 @@ static void put_scalars(const struct state *s, struct sink *sink)
         m.claimed = 1;
     }
     m.last_batch = s->last_batch;
-    pb_pack(&m.base, &sink->piece);
-    sink_put_piece(sink);
+    pb_pack(&m.base, out);
 }
 
-/* @e as it is now, at @place. Borrows from @e. */
-static void describe_entry(const struct state_entry *e, const struct dirty_place *place, Wbsnap__Entry *out)
+static void put_queued(const struct state_entry *e, struct buf *out)
 {
-    wbsnap__entry__init(out);
-    out->key = pb_borrow(state_entry_key(e));
-    if (e->value != NULL) {
-        out->has_value = 1;
-        out->value = pb_borrow(value_bytes(e->value));
-    }
-    out->has_type = e->type != VALUE_STRING;
-    out->type = e->type;
-    out->version = e->version;
-    out->has_expires_at_ms = e->expires_at_ms != 0;
-    out->expires_at_ms = e->expires_at_ms;
-    out->first_dirty = place->first_dirty;
-    out->dirty_stamp_ms = place->dirty_stamp_ms;
+    size_t size = entry_size(e, &e->queued);
+    uint8_t *at = begin(out, size);
+    at = put_varint(put_key(at, 8, 2), size);
+    commit(out, put_entry(at, e, &e->queued));
 }
 
-static Wbsnap__Place *describe_place(const struct state_entry *e, struct arena *arena)
+static void put_batch(const struct state_batch *b, struct buf *out)
 {
-    Wbsnap__Place *place = arena_alloc(arena, sizeof *place);
-    wbsnap__place__init(place);
-    place->key = pb_borrow(state_entry_key(e));
-    place->first_dirty = e->batched.first_dirty;
-    place->dirty_stamp_ms = e->batched.dirty_stamp_ms;
-    if (e->queued.first_dirty == 0) {
-        place->entry = arena_alloc(arena, sizeof *place->entry);
-        describe_entry(e, &e->batched, place->entry);
-    }
-    return place;
-}
-
-static void put_batch(const struct state_batch *b, struct sink *sink)
-{
-    Wbsnap__Batch m = WBSNAP__BATCH__INIT;
-    m.id = b->id;
-    m.places = arena_alloc(&sink->arena, b->rows * sizeof(Wbsnap__Place *));
+    size_t size = 1 + varint_size(b->id);
     list_for_each (link, tmp, &b->places) {
-        m.places[m.n_places++] = describe_place(state_batch_entry(link), &sink->arena);
+        size_t place = place_size(state_batch_entry(link));
+        size += 1 + varint_size(place) + place;
     }
-    sink_put_element(sink, 9, &m.base);
+    uint8_t *at = begin(out, size);
+    at = put_varint(put_key(at, 9, 2), size);
+    at = put_number(at, 1, b->id);
+    list_for_each (link, tmp, &b->places) {
+        const struct state_entry *e = state_batch_entry(link);
+        at = put_varint(put_key(at, 2, 2), place_size(e));
+        at = put_place(at, e);
+    }
+    commit(out, at);
 }
 
-/* The whole message, to @out (NULL: only hashed). Returns its hash. */
+/* Append the whole message to @out. Returns its hash. */
 static uint64_t put_message(const struct state *s, struct buf *out)
 {
-    struct sink sink;
-    sink_init(&sink, out);
-    put_scalars(s, &sink);
+    size_t start = out->len;
+    put_scalars(s, out);
     list_for_each (link, tmp, &s->queue) {
-        const struct state_entry *e = state_queue_entry(link);
-        Wbsnap__Entry m;
-        describe_entry(e, &e->queued, &m);
-        sink_put_element(&sink, 8, &m.base);
+        __builtin_prefetch(tmp);
+        put_queued(state_queue_entry(link), out);
     }
     list_for_each (link, tmp, &s->batches) {
-        put_batch(list_entry(link, struct state_batch, link), &sink);
+        put_batch(list_entry(link, struct state_batch, link), out);
     }
-    return sink_finish(&sink);
+    CHECK(!out->failed);
+    return XXH3_64bits(out->data + start, out->len - start);
 }
 
 void state_snapshot(const struct state *s, struct buf *out)
@@ -169,6 +210,7 @@ void state_snapshot(const struct state *s, struct buf *out)
     uint8_t header[HEADER_BYTES];
     memcpy(header, magic, sizeof magic);
     buf_append(out, header, sizeof header); /* length and hash are known at the end */
+    buf_reserve(out, s->dirty_bytes + (s->queued_entries + s->batched_entries) * ENTRY_FRAMING_BYTES);
     uint64_t hash = put_message(s, out);
     CHECK(!out->failed);
     store_le64(out->data + at + LENGTH_AT, out->len - at - HEADER_BYTES);
@@ -177,7 +219,11 @@ void state_snapshot(const struct state *s, struct buf *out)
 
 uint64_t state_hash(const struct state *s)
 {
-    return put_message(s, NULL);
+    struct buf message;
+    buf_init(&message);
+    uint64_t hash = put_message(s, &message);
+    buf_deinit(&message);
+    return hash;
 }
 
 /* ---- Reading ---- */

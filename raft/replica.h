@@ -45,7 +45,7 @@ struct replica_config {
     unsigned election_timeout_ms;
     unsigned heartbeat_ms;
     uint64_t snapshot_log_bytes; /* a snapshot is due when the log since the last one has more than
-                                    max(this, the last snapshot's size) */
+                                    max(this, the last snapshot's size), and up to 3/8 more by group and node */
     unsigned snapshot_trailing;  /* entries kept after a snapshot, for slow followers; fewer when they would
                                     make up more than half of snapshot_log_bytes */
     unsigned max_inflight;   /* entries on their way to a follower, and in one message; 0 for the library's
