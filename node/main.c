@@ -128,7 +128,6 @@ static int run(const struct config *config, bool adopt)
         watch_signals(&d);
     } else {
         log_error(&logger, "start-failed", "error=\"%s\"", errmsg);
-        fprintf(stderr, "wbnode: %s\n", errmsg);
     }
     uv_run(&d.loop, UV_RUN_DEFAULT);
     if (status == STATUS_OK) {
