@@ -198,7 +198,7 @@ static void a_transaction_that_arrives_late_is_refused_by_the_fence(void **state
     cluster_resume(c, old);
     PQfinish(conn);
     expect_a_quiet_return(s, c, old, group, watch);
-    cluster_end(c, false);
+    cluster_end(c, s->options.keep);
     pg_proxy_stop(proxy);
     s->passed = true;
 }

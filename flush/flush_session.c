@@ -10,6 +10,9 @@
 enum { HALTED_RETRY_MS = 5000 };
 /* Group 0 claims the database for all. When that takes longer, the others look themselves, to say why. */
 enum { PATIENCE_MS = 2000 };
+/* A suspicion costs the connection and what is on it. Where loads keep seeing another server than the flush
+ * does, the fence that was just taken has answered it: flushing must go on. */
+enum { SUSPECT_AGAIN_MS = 5000 };
 
 const char *flush_session_state_name(enum flush_session_state state)
 {
@@ -90,6 +93,7 @@ void flush_session_start(
     s->commands_n = 0;
     s->retry_ms = 0;
     s->retry_at_ms = 0;
+    s->suspect_again_ms = 0;
     s->epoch = 0;
 }
 
@@ -152,24 +156,54 @@ static void failed(void *data, const struct flush_error *error)
     fall_back(s, error);
 }
 
+/* Whose database it is, in hexadecimal. */
+static void name_cluster(const struct flush_inspected *found, char id[2 * CLUSTER_ID_BYTES + 1])
+{
+    for (int i = 0; i < CLUSTER_ID_BYTES; i++) {
+        snprintf(id + 2 * (size_t)i, 3, "%02x", found->cluster_id[i]);
+    }
+}
+
+static void refuse_foreign(struct flush_session *s, const struct flush_inspected *found)
+{
+    struct flush_error error = {.class = FLUSH_ERROR_HALT};
+    char id[2 * CLUSTER_ID_BYTES + 1];
+    name_cluster(found, id);
+    snprintf(error.message, sizeof error.message,
+        "the database belongs to another wbcache cluster (%s, %" PRIu32
+        " groups): use an empty database or schema, "
+        "or start the nodes with --adopt to take it over, which shuts that cluster out for good",
+        id, found->group_count);
+    s->flusher->disconnect(s->flusher_data);
+    fall_back(s, &error);
+}
+
+/* Group 0 may have claimed the database for us, and this node not know it yet: a group that has no identity
+ * cannot tell a foreign cluster from its own. It says what it saw, and looks again. */
+static void wait_for_identity(struct flush_session *s, const struct flush_inspected *found)
+{
+    struct flush_error error = {.class = FLUSH_ERROR_OUTAGE};
+    char id[2 * CLUSTER_ID_BYTES + 1];
+    name_cluster(found, id);
+    snprintf(error.message, sizeof error.message,
+        "the database belongs to wbcache cluster %s (%" PRIu32
+        " groups); whether that is this one, group 0 has not told yet: see its state",
+        id, found->group_count);
+    s->flusher->disconnect(s->flusher_data);
+    fall_back(s, &error);
+}
+
 static void inspected(void *data, const struct flush_inspected *found)
 {
     struct flush_session *s = data;
     s->calling = false;
     s->inspected = *found;
+    if (found->found == FLUSH_DB_FOREIGN && s->group != 0) {
+        wait_for_identity(s, found);
+        return;
+    }
     if (found->found == FLUSH_DB_FOREIGN && !s->adopt) {
-        char id[2 * CLUSTER_ID_BYTES + 1];
-        for (int i = 0; i < CLUSTER_ID_BYTES; i++) {
-            snprintf(id + 2 * (size_t)i, 3, "%02x", found->cluster_id[i]);
-        }
-        struct flush_error error = {.class = FLUSH_ERROR_HALT};
-        snprintf(error.message, sizeof error.message,
-            "the database belongs to another wbcache cluster (%s, %" PRIu32
-            " groups): use an empty database or schema, "
-            "or start the nodes with --adopt to take it over, which shuts that cluster out for good",
-            id, found->group_count);
-        s->flusher->disconnect(s->flusher_data);
-        fall_back(s, &error);
+        refuse_foreign(s, found);
         return;
     }
     s->last_error.message[0] = '\0';
@@ -214,9 +248,10 @@ const struct flusher_events flush_session_events = {
 
 void flush_session_suspect(struct flush_session *s, const char *why)
 {
-    if (s->state != FLUSH_ACTIVE && s->state != FLUSH_SETTLING) {
+    if ((s->state != FLUSH_ACTIVE && s->state != FLUSH_SETTLING) || s->now_ms < s->suspect_again_ms) {
         return;
     }
+    s->suspect_again_ms = s->now_ms + SUSPECT_AGAIN_MS;
     struct flush_error error = {.class = FLUSH_ERROR_OUTAGE};
     snprintf(error.message, sizeof error.message, "%s", why);
     s->flusher->disconnect(s->flusher_data);

@@ -85,6 +85,7 @@ struct flush_session {
     uint64_t looking_since_ms;
     uint64_t retry_at_ms;
     unsigned retry_ms;
+    uint64_t suspect_again_ms; /* a suspicion before this time is not followed */
     struct flush_inspected inspected;
     struct flush_error last_error; /* message "" when the last attempt went well */
     uint64_t failures, fenced_count;
@@ -117,7 +118,8 @@ void flush_session_pop(struct flush_session *s);
 bool flush_session_begun(struct flush_session *s, uint64_t batch, bool begun, uint64_t *predecessor);
 void flush_session_send(struct flush_session *s, struct flush_batch *batch);
 
-/* Take the fence anew: something says that the database is not where it should be. */
+/* Take the fence anew: something says that the database is not where it should be. Done at most every few
+ * seconds. */
 void flush_session_suspect(struct flush_session *s, const char *why);
 
 /* The flusher's events; the data pointer is the session. */

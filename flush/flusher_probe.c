@@ -19,6 +19,11 @@ static void record(struct probe *p, enum probe_event kind, uint64_t batch)
         p->disconnect_at_once = false;
         probe_disconnect(p);
     }
+    if (p->in_next != NULL) {
+        void (*call)(void *data) = p->in_next;
+        p->in_next = NULL;
+        call(p->in_next_data);
+    }
 }
 
 static void on_inspected(void *data, const struct flush_inspected *found)

@@ -21,9 +21,11 @@ struct probe {
     unsigned events; /* fired until now */
     unsigned seen;   /* of them, returned by probe_next */
     enum probe_event kinds[64];
-    uint64_t batches[64];    /* of COMMITTED */
-    bool in_call;            /* a call is running: an event now would be a bug */
-    bool disconnect_at_once; /* from inside the next event */
+    uint64_t batches[64];        /* of COMMITTED */
+    bool in_call;                /* a call is running: an event now would be a bug */
+    bool disconnect_at_once;     /* from inside the next event */
+    void (*in_next)(void *data); /* likewise, to be called once; or NULL */
+    void *in_next_data;
     struct flush_inspected inspected;
     struct fence_row row;
     struct flush_error error;

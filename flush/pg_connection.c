@@ -8,6 +8,7 @@
 #include "flush/flush_error.h"
 #include "flush/pg_result.h"
 #include "proto/base/alloc.h"
+#include "proto/base/buf.h"
 #include "proto/base/check.h"
 
 /* connecting: PQconnectPoll says what to wait for. setting: the settings' results are ours, not the owner's.
@@ -20,6 +21,9 @@ enum connection_state {
     CONNECTION_CLOSED
 };
 
+/* What waits for its answer. */
+enum { DUE_STATEMENT, DUE_SYNC };
+
 struct pg_connection {
     uv_loop_t *loop;
     const struct pg_connection_events *events;
@@ -29,11 +33,13 @@ struct pg_connection {
     char *setup_sql;
     enum connection_state state;
     PGconn *conn;
-    uv_poll_t *poll;   /* NULL when the socket is not watched; its own allocation, as it comes and goes */
-    uv_timer_t timer;  /* connecting: the deadline. ready: the answer's deadline. broken: `lost` is due now */
-    unsigned handles;  /* not closed yet */
-    size_t unanswered; /* statements and syncs */
+    uv_poll_t *poll;  /* NULL when the socket is not watched; its own allocation, as it comes and goes */
+    uv_timer_t timer; /* connecting: the deadline. ready: the answer's deadline. broken: `lost` is due now.
+                         pump_due: so is pump() */
+    unsigned handles; /* not closed yet */
+    struct buf due;   /* statements and syncs without an answer, oldest first, a byte each */
     struct flush_error error; /* when broken */
+    bool pump_due;            /* the timer is for that */
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -48,6 +54,7 @@ static void let_go(struct pg_connection *c)
         const struct pg_connection_events *events = c->events;
         void *data = c->data;
         free(c->setup_sql);
+        buf_deinit(&c->due);
         free(c);
         events->closed(data);
     }
@@ -136,18 +143,34 @@ static void watch(struct pg_connection *c, int events)
     uv_poll_start(c->poll, events, on_socket);
 }
 
+static bool readable_state(const struct pg_connection *c)
+{
+    return c->state == CONNECTION_SETTING || c->state == CONNECTION_READY;
+}
+
 /* Push out what libpq holds, and wait for what is left to do. A failed write is not the end: what the server
  * said before it hung up is still to be read, and reading will find the end. */
 static void flush_and_watch(struct pg_connection *c)
 {
     bool more = PQflush(c->conn) == 1;
-    watch(c, UV_READABLE | (more ? UV_WRITABLE : 0));
+    bool bad = PQstatus(c->conn) == CONNECTION_BAD;
+    if (bad) {
+        unwatch(c); /* UNTESTED: libpq has closed the socket under our handle */
+    } else {
+        watch(c, UV_READABLE | (more ? UV_WRITABLE : 0));
+    }
+    /* A write that fails or would block reads: what came so, an end or results, no socket will tell again. */
+    bool results = more && c->state == CONNECTION_READY && c->due.len > 0 && !PQisBusy(c->conn);
+    if (readable_state(c) && (bad || results)) {
+        c->pump_due = true;
+        set_timer(c, 0);
+    }
 }
 
 /* Call after anything that shows that the server, or at least the network, lives. */
 static void restart_answer_timer(struct pg_connection *c)
 {
-    if (c->unanswered > 0) {
+    if (c->due.len > 0) {
         set_timer(c, c->limits.answer_timeout_ms);
     } else {
         uv_timer_stop(&c->timer);
@@ -248,6 +271,7 @@ struct pg_connection *pg_connection_open(
     };
     c->setup_sql = config->setup_sql == NULL ? NULL : xstrdup(config->setup_sql);
     c->state = CONNECTION_CONNECTING;
+    buf_init(&c->due);
     uv_timer_init(c->loop, &c->timer);
     c->timer.data = c;
     c->handles = 1;
@@ -280,10 +304,29 @@ static void take_setting_result(struct pg_connection *c, PGresult *result)
     PQclear(result);
 }
 
+/* A statement's result in the place of a sync's, or the other way round. The server's farewell can come so,
+ * between a COMMIT's answer and the sync's; anything else would give a statement another one's answer. */
+static void break_out_of_turn(struct pg_connection *c, PGresult *result)
+{
+    struct flush_error error;
+    ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_PIPELINE_SYNC || pg_result_ok(result)) {
+        flush_error_set(&error, FLUSH_ERROR_OUTAGE, NULL,
+            "the database, or a pooler before it, gave an answer out of turn (%s)", PQresStatus(status));
+    } else {
+        pg_result_error(result, "the session", &error);
+    }
+    PQclear(result);
+    break_soon(c, &error);
+}
+
 static void take_result(struct pg_connection *c, PGresult *result)
 {
-    c->unanswered--;
-    if (c->state == CONNECTION_SETTING) {
+    bool sync_is_due = c->due.data[0] == DUE_SYNC;
+    buf_consume(&c->due, 1);
+    if (sync_is_due != (PQresultStatus(result) == PGRES_PIPELINE_SYNC)) {
+        break_out_of_turn(c, result);
+    } else if (c->state == CONNECTION_SETTING) {
         take_setting_result(c, result);
     } else if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
         PQclear(result);
@@ -293,17 +336,12 @@ static void take_result(struct pg_connection *c, PGresult *result)
     }
 }
 
-static bool readable_state(const struct pg_connection *c)
-{
-    return c->state == CONNECTION_SETTING || c->state == CONNECTION_READY;
-}
-
 /* Hand out the results that have arrived whole. In pipeline mode a NULL follows each statement's result, and
  * nothing follows a sync's. */
 static void drain(struct pg_connection *c)
 {
     unsigned nulls = 0;
-    while (readable_state(c) && c->unanswered > 0 && !PQisBusy(c->conn)) {
+    while (readable_state(c) && c->due.len > 0 && !PQisBusy(c->conn)) {
         PGresult *result = PQgetResult(c->conn);
         if (result != NULL) {
             nulls = 0;
@@ -319,21 +357,25 @@ static void drain(struct pg_connection *c)
 static void pump(struct pg_connection *c)
 {
     bool readable = PQconsumeInput(c->conn) == 1;
+    if (PQsocket(c->conn) < 0) {
+        unwatch(c); /* UNTESTED: at once, as what the events below open may get the descriptor's number */
+    }
     drain(c); /* also after a failure: what was received before it counts, a COMMIT above all */
     if (!readable_state(c)) {
         return;
     }
-    if (c->unanswered == 0) {
+    if (c->due.len == 0) {
         (void)PQisBusy(c->conn); /* parses what came unasked, as a notice or a farewell */
     }
     if (!readable || PQstatus(c->conn) == CONNECTION_BAD) {
         break_with_message(c, "lost the connection to the database");
         return;
     }
-    flush_and_watch(c);
+    c->pump_due = false;
     if (c->state == CONNECTION_READY) { /* before, the deadline of connecting goes on */
         restart_answer_timer(c);
     }
+    flush_and_watch(c);
 }
 
 static void on_socket(uv_poll_t *poll, int status, int events)
@@ -359,6 +401,10 @@ static void on_timer(uv_timer_t *timer)
         c->events->lost(c->data, &error);
         return;
     }
+    if (c->pump_due && readable_state(c)) {
+        pump(c);
+        return;
+    }
     struct flush_error error;
     if (c->state == CONNECTION_READY) {
         flush_error_set(&error, FLUSH_ERROR_OUTAGE, NULL, "the database has not answered for %u ms",
@@ -373,14 +419,15 @@ static void on_timer(uv_timer_t *timer)
 /* ---- sending ---- */
 
 /* Count a statement or a sync that libpq took; when it did not, the connection is over. */
-static void queued(struct pg_connection *c, int ok)
+static void queued(struct pg_connection *c, uint8_t what, int ok)
 {
     if (!ok) {
         break_with_message(c, "cannot send to the database");
         return;
     }
-    c->unanswered++;
-    if (c->unanswered == 1 && c->state == CONNECTION_READY) {
+    buf_append_u8(&c->due, what);
+    CHECK(!c->due.failed);
+    if (c->due.len == 1 && c->state == CONNECTION_READY) {
         set_timer(c, c->limits.answer_timeout_ms); /* while setting up, the connection's deadline runs */
     }
 }
@@ -412,7 +459,8 @@ void pg_connection_query(struct pg_connection *c, const char *sql, const struct 
     }
     struct raw_params raw;
     raw_params(&raw, params, n);
-    queued(c, PQsendQueryParams(c->conn, sql, n, raw.types, raw.values, raw.lengths, raw.formats, 1));
+    queued(c, DUE_STATEMENT,
+        PQsendQueryParams(c->conn, sql, n, raw.types, raw.values, raw.lengths, raw.formats, 1));
 }
 
 void pg_connection_prepare(
@@ -421,7 +469,7 @@ void pg_connection_prepare(
     if (!readable_state(c)) {
         return;
     }
-    queued(c, PQsendPrepare(c->conn, name, sql, n, types));
+    queued(c, DUE_STATEMENT, PQsendPrepare(c->conn, name, sql, n, types));
 }
 
 void pg_connection_execute(struct pg_connection *c, const char *name, const struct pg_param *params, int n)
@@ -431,7 +479,7 @@ void pg_connection_execute(struct pg_connection *c, const char *name, const stru
     }
     struct raw_params raw;
     raw_params(&raw, params, n);
-    queued(c, PQsendQueryPrepared(c->conn, name, n, raw.values, raw.lengths, raw.formats, 1));
+    queued(c, DUE_STATEMENT, PQsendQueryPrepared(c->conn, name, n, raw.values, raw.lengths, raw.formats, 1));
 }
 
 void pg_connection_sync(struct pg_connection *c)
@@ -439,7 +487,7 @@ void pg_connection_sync(struct pg_connection *c)
     if (!readable_state(c)) {
         return;
     }
-    queued(c, PQpipelineSync(c->conn));
+    queued(c, DUE_SYNC, PQpipelineSync(c->conn));
     if (readable_state(c)) {
         flush_and_watch(c);
     }

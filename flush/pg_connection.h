@@ -46,7 +46,8 @@ struct pg_connection_events {
     /* Statements may be sent. */
     void (*ready)(void *data);
     /* The result of the oldest unanswered statement; errors too. @result is the callee's: PQclear() it. After
-     * an error, the results up to the next sync are PGRES_PIPELINE_ABORTED. */
+     * an error, the results up to the next sync are PGRES_PIPELINE_ABORTED. Results and syncs come in the
+     * order of what was sent, one each; a server that answers otherwise is lost. */
     void (*result)(void *data, PGresult *result);
     /* The oldest unanswered sync has been reached: whatever was not in a transaction block is committed. */
     void (*synced)(void *data);

@@ -437,10 +437,14 @@ static enum pg_fence_step take_synced(struct pg_fence *f)
     if (step != PG_FENCE_DONE) {
         return step;
     }
+    const PGresult *taken = f->results[TAKE_UPDATE];
     int64_t epoch, last_batch;
-    if (!pg_result_int8(f->results[TAKE_UPDATE], 0, 0, &epoch) ||
-        !pg_result_int8(f->results[TAKE_UPDATE], 0, 1, &last_batch)) {
+    if (PQntuples(taken) == 0) {
         return take_refused(f, f->results[TAKE_LOOK]);
+    }
+    if (PQntuples(taken) != 1 || !pg_result_int8(taken, 0, 0, &epoch) ||
+        !pg_result_int8(taken, 0, 1, &last_batch) || epoch < 0 || last_batch < 0) {
+        return fail_odd(f, "table flush_state");
     }
     f->row = (struct fence_row){.epoch = (uint64_t)epoch, .last_batch = (uint64_t)last_batch};
     return PG_FENCE_DONE;

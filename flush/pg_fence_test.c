@@ -212,6 +212,31 @@ static void rows_changed_by_hand_halt(void **state)
     probe_close(&p);
 }
 
+/* As numbers without a sign they would be above all batches; and of two rows none is the fence. */
+static void a_fence_row_that_cannot_be_halts(void **state)
+{
+    (void)state;
+    struct flush_identity id = probe_cluster(1, 0, 0);
+    struct probe p;
+    probe_open(&p, server.dsn, 0, NULL);
+    claim_empty(&p, &id);
+    execute("UPDATE wb.flush_state SET last_batch = -1");
+    probe_take(&p, &id, 1);
+    probe_assert_failed(&p, FLUSH_ERROR_HALT, "do not change these tables by hand");
+    execute("UPDATE wb.flush_state SET last_batch = 0, epoch = -5");
+    probe_take(&p, &id, 1);
+    probe_assert_failed(&p, FLUSH_ERROR_HALT, "do not change these tables by hand");
+    execute("ALTER TABLE wb.flush_state ALTER last_batch DROP NOT NULL;"
+            "UPDATE wb.flush_state SET last_batch = NULL, epoch = 1");
+    probe_take(&p, &id, 1);
+    probe_assert_failed(&p, FLUSH_ERROR_HALT, "do not change these tables by hand");
+    execute("ALTER TABLE wb.flush_state DROP CONSTRAINT flush_state_pkey;"
+            "UPDATE wb.flush_state SET last_batch = 3; INSERT INTO wb.flush_state TABLE wb.flush_state");
+    probe_take(&p, &id, 1);
+    probe_assert_failed(&p, FLUSH_ERROR_HALT, "do not change these tables by hand");
+    probe_close(&p);
+}
+
 static void another_schema_version_halts_everything(void **state)
 {
     (void)state;
@@ -406,6 +431,7 @@ int main(void)
         cmocka_unit_test_setup(adoption_rewrites_the_rows_and_fences_the_old_cluster, empty_database),
         cmocka_unit_test_setup(adoption_needs_a_version_base_above_all_that_was_written, empty_database),
         cmocka_unit_test_setup(rows_changed_by_hand_halt, empty_database),
+        cmocka_unit_test_setup(a_fence_row_that_cannot_be_halts, empty_database),
         cmocka_unit_test_setup(another_schema_version_halts_everything, empty_database),
         cmocka_unit_test_setup(a_newer_term_keeps_the_fence, empty_database),
         cmocka_unit_test_setup(of_two_claims_at_once_one_wins, empty_database),

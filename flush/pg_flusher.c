@@ -137,20 +137,16 @@ static void on_lost(void *data, const struct flush_error *error)
 /* Success is the tag COMMIT of the COMMIT: one that ends a failed transaction says ROLLBACK. */
 static void batch_result(struct pg_flusher *f, PGresult *result)
 {
+    CHECK(!list_empty(&f->sent)); /* pg_connection gives each statement one result */
     struct flush_error error;
-    if (list_empty(&f->sent)) {
-        /* The server's farewell can come between a COMMIT's answer and the sync's. */
-        CHECK(!pg_result_ok(result));
-        pg_result_error(result, "the session", &error);
-        PQclear(result);
-        fail(f, &error);
-        return;
-    }
     struct sent_batch *batch = list_entry(f->sent.next, struct sent_batch, link);
     batch->answered++;
     bool last = batch->answered == batch->statements;
     bool good = pg_result_ok(result) && (!last || pg_result_tag_is(result, "COMMIT"));
-    if (!good) {
+    if (!good && pg_result_ok(result)) {
+        flush_error_set(&error, FLUSH_ERROR_OUTAGE, NULL,
+            "batch %" PRIu64 ": the server answered COMMIT with %s", batch->id, PQcmdStatus(result));
+    } else if (!good) {
         char what[48];
         snprintf(what, sizeof what, "batch %" PRIu64, batch->id);
         pg_result_error(result, what, &error);

@@ -222,9 +222,12 @@ static bool read_answer(const PGresult *result, struct load_result *out, struct 
     }
     int64_t last_batch;
     out->fence_found = pg_result_int8(result, 0, 1, &last_batch);
+    if (out->fence_found && last_batch < 0) {
+        return false; /* as a number without a sign it would be above all batches */
+    }
     out->last_batch = out->fence_found ? (uint64_t)last_batch : 0;
     if (pg_result_is_null(result, 0, 2)) {
-        return true; /* none of the keys is there: the one row has no entry */
+        return n == 1; /* none of the keys is there: the one row has no entry */
     }
     *rows = xmalloc((size_t)n * sizeof **rows);
     for (int i = 0; i < n; i++) {
@@ -262,9 +265,8 @@ static void on_result(void *data, PGresult *result)
         l->events->loaded(l->data, token, &answer); /* may close us; @l lives until the loop's next turn */
     } else {
         flush_error_set(&error, FLUSH_ERROR_HALT, NULL,
-            "the columns of table entry are not as this version makes them: key bytea, value bytea, version "
-            "bigint,"
-            " expires_at timestamptz");
+            "table entry (key bytea, value bytea, version bigint, expires_at timestamptz) or flush_state is "
+            "not as this version makes it: do not change these tables by hand");
         go_down(l, &error);
     }
     free(rows);

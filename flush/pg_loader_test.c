@@ -11,6 +11,7 @@
 #include "flush/flush_error.h"
 #include "flush/flusher_probe.h"
 #include "flush/pg_loader.h"
+#include "flush/pg_test_faults.h"
 #include "flush/schema.h"
 #include "proto/base/alloc.h"
 
@@ -340,6 +341,82 @@ static void a_missing_or_strange_table_is_said(void **state)
     watcher_close(&w);
 }
 
+static void a_fence_row_that_cannot_be_is_said(void **state)
+{
+    (void)state;
+    struct watcher w;
+    watcher_open(&w);
+    execute("UPDATE wb.flush_state SET last_batch = -1"); /* without its sign, above all batches */
+    assert_true(load_one(&w, "a")->failed);
+    assert_int_equal(w.answers[0].error.class, FLUSH_ERROR_HALT);
+    assert_non_null(strstr(w.answers[0].error.message, "flush_state"));
+    execute("UPDATE wb.flush_state SET last_batch = 42");
+    assert_int_equal(load_until_up(&w, "a")->version_sum, 11);
+    execute("ALTER TABLE wb.flush_state DROP CONSTRAINT flush_state_pkey;"
+            "INSERT INTO wb.flush_state TABLE wb.flush_state"); /* two rows of one group */
+    assert_true(load_one(&w, "nobody")->failed);
+    assert_int_equal(w.answers[0].error.class, FLUSH_ERROR_HALT);
+    watcher_close(&w);
+}
+
+/* Three loads of different keys; the wire does @fault to the answers. None may get another one's. */
+static unsigned answered_with_fault(const struct pg_fault *fault)
+{
+    static const char *const keys[] = {"a", "b", "e"};
+    char dsn[PG_TEST_FAULTS_DSN_BYTES];
+    struct watcher w;
+    struct pg_test_faults *faults = pg_test_faults_start(&server);
+    assert_non_null(faults);
+    pg_test_faults_dsn(faults, dsn);
+    watcher_open_at(&w, dsn);
+    assert_false(load_one(&w, "a")->failed);
+    pg_test_faults_arm(faults, fault);
+    for (uint64_t token = 1; token <= 3; token++) {
+        struct bytes key = bytes_from_text(keys[token - 1]);
+        start_load(&w, token, &key, 1);
+    }
+    run_until(&w, 4);
+    unsigned answered = 0;
+    for (uint64_t token = 1; token <= 3; token++) {
+        const struct answer *a = &w.answers[token];
+        assert_int_equal(a->events, 1);
+        assert_true(a->failed ? a->error.class == FLUSH_ERROR_OUTAGE : a->version_sum == 10 + token);
+        answered += a->failed ? 0 : 1;
+    }
+    assert_int_equal(load_until_up(&w, "b")->version_sum, 12);
+    watcher_close(&w);
+    pg_test_faults_stop(faults);
+    return answered;
+}
+
+static void a_wire_cut_anywhere_gives_each_load_one_answer(void **state)
+{
+    (void)state;
+    struct pg_fault fault = {
+        .place = PG_FAULT_AFTER_MESSAGE, .from = PG_TEST_SERVER, .position = 1, .cut = true};
+    for (; answered_with_fault(&fault) < 3; fault.position++) {
+    }
+    assert_true(fault.position > 2 * 5); /* an answer is five messages */
+}
+
+/* The server's farewell, or an answer too many, between a load's answer and its sync's. */
+static void no_load_gets_an_answer_that_is_not_its_own(void **state)
+{
+    (void)state;
+    struct buf say;
+    buf_init(&say);
+    struct pg_fault fault = {.place = PG_FAULT_AFTER_TAG, .from = PG_TEST_SERVER, .tag = "SELECT 1"};
+    pg_test_say_complete(&say, "SELECT 1");
+    fault.say = buf_bytes(&say);
+    assert_int_equal(answered_with_fault(&fault), 1);
+    buf_clear(&say);
+    pg_test_say_report(&say, 'E', "FATAL", "57P01", "terminating connection");
+    fault.say = buf_bytes(&say);
+    fault.cut = true;
+    assert_int_equal(answered_with_fault(&fault), 1);
+    buf_deinit(&say);
+}
+
 static void closing_fails_what_is_under_way(void **state)
 {
     (void)state;
@@ -442,6 +519,9 @@ int main(void)
         cmocka_unit_test_setup(a_server_that_stops_fails_loads_fast_and_comes_back, fill),
         cmocka_unit_test_setup(a_cut_connection_fails_what_is_under_way, fill),
         cmocka_unit_test_setup(a_missing_or_strange_table_is_said, fill),
+        cmocka_unit_test_setup(a_fence_row_that_cannot_be_is_said, fill),
+        cmocka_unit_test_setup(a_wire_cut_anywhere_gives_each_load_one_answer, fill),
+        cmocka_unit_test_setup(no_load_gets_an_answer_that_is_not_its_own, fill),
         cmocka_unit_test_setup(closing_fails_what_is_under_way, fill),
         cmocka_unit_test_setup(the_primary_keys_index_is_used_however_many_keys, fill),
     };

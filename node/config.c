@@ -52,7 +52,9 @@ static const struct number_option numbers[] = {
     {IN(raft, election_timeout_ms), NUMBER_MS, 300, 50, MINUTE_MS},
     {IN(raft, heartbeat_ms), NUMBER_MS, 50, 5, MINUTE_MS},
     {IN(raft, snapshot_log_bytes), NUMBER_SIZE, 32 * MIB, 4 * KIB, TIB},
-    {IN(raft, snapshot_trailing), NUMBER_COUNT, 8192, 1, 10 * 1000 * 1000}, /* never 0: libraft needs some */
+    {IN(raft, snapshot_trailing), NUMBER_COUNT, 8192, 64,
+        10 * 1000 * 1000}, /* more than may be under way to a follower (32): one whose snapshot leaves it less
+                              is never caught up again by a leader that missed its answers, or crashes */
     {IN(raft, spread_stable_ms), NUMBER_MS, 3000, 0, DAY_MS},
     {IN(flush, age_ms), NUMBER_MS, 500, 0, DAY_MS},
     {IN(flush, batch_rows), NUMBER_COUNT, 5000, 1, 100 * 1000},

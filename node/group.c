@@ -398,7 +398,7 @@ void group_info(const struct group *g, uint64_t now_ms, struct group_info *out)
 {
     const struct state *s = &g->state;
     uint64_t oldest = state_oldest_dirty_stamp_ms(s);
-    uint64_t stamp = g->stamps.stamp_ms + (now_ms > g->stamps.seen_ms ? now_ms - g->stamps.seen_ms : 0);
+    uint64_t stamp = stamp_uncorrected(&g->stamps, now_ms);
     *out = (struct group_info){
         .gate_open = g->gate_open,
         .born = s->born,

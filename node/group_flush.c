@@ -6,6 +6,7 @@
 #include "flush/flush_batch.h"
 #include "node/group_internal.h"
 #include "proto/base/alloc.h"
+#include "proto/base/check.h"
 #include "proto/pb.h"
 
 /* While a batch is under way, how often to look whether a second one is due. */
@@ -158,6 +159,7 @@ void group_flush_begun(struct group *g, struct state_batch *batch)
     if (!flush_session_begun(&g->session, batch == NULL ? 0 : batch->id, batch != NULL, &predecessor)) {
         return;
     }
+    CHECK(batch != NULL && "the session begins only what exists");
     struct flush_row *rows = xmalloc(batch->rows * sizeof *rows);
     uint32_t n = 0;
     list_for_each (it, next, &batch->places) {

@@ -6,10 +6,15 @@
 #include "node/group_internal.h"
 #include "proto/pb.h"
 
+/* Loads outlive the requests that asked for them while the database is slow: so many keys are on their way at
+ * most. */
+enum { LOADS_MAX = 32768 };
+
 /* What evaluating one request came to. */
 enum evaluated {
     EVALUATED, /* it was answered, or waits for something */
-    NO_ROOM,   /* the open entry is full, and so is the pipeline: it and all behind it stay ready */
+    NO_ROOM,   /* the open entry is full, and so is the pipeline, or the entry was refused: it and all behind
+                  it stay ready */
 };
 
 bool group_serves(const struct group *g, enum status *status, const char **message)
@@ -44,7 +49,8 @@ static void refuse_open(struct group *g, enum status status)
     proposal_destroy(p);
 }
 
-static void propose(struct group *g)
+/* False: the log refused the open entry, and its writes never were. */
+static bool propose(struct group *g)
 {
     struct proposal *p = g->overlay.open;
     Wblog__Write *writes = arena_alloc(&p->arena, p->n_writes * sizeof *writes);
@@ -67,11 +73,12 @@ static void propose(struct group *g)
     entry.writes = &body;
     uint64_t index;
     enum status status = group_propose_entry(g, &entry, p->seq, &index);
-    if (status == STATUS_OK) {
-        overlay_proposed(&g->overlay);
-    } else {
+    if (status != STATUS_OK) {
         refuse_open(g, status);
+        return false;
     }
+    overlay_proposed(&g->overlay);
+    return true;
 }
 
 /* Group commit: with nothing in flight an entry goes at once; else the next one fills meanwhile. */
@@ -82,7 +89,8 @@ void group_propose_open(struct group *g)
     }
 }
 
-/* Make room for @bytes in @writes more writes. */
+/* Make room for @bytes in @writes more writes. False also when the open entry was refused on the way: what
+ * the caller found out against it is no longer true, and must be evaluated again. */
 static bool make_room(struct group *g, size_t bytes, uint32_t writes)
 {
     const struct proposal *open = g->overlay.open;
@@ -94,8 +102,7 @@ static bool make_room(struct group *g, size_t bytes, uint32_t writes)
     if (g->overlay.in_flight_count >= g->config.entries_in_flight) {
         return false;
     }
-    propose(g);
-    return true;
+    return propose(g);
 }
 
 /* ---- What evaluations share ---- */
@@ -117,12 +124,17 @@ static bool lease_holds(struct group *g, struct group_request *r)
     return false;
 }
 
-/* Wait for the keys in @r that are not in memory. @pending says which of them the overlay answers. */
+/* Wait for the keys in @r that neither the overlay nor the table knows. True: it waits, or was refused. */
 static bool wait_for_misses(struct group *g, struct group_request *r)
 {
     bool missing = false;
     for (uint32_t i = 0; i < r->n; i++) {
         if (overlay_find(&g->overlay, r->keys[i]) == NULL && state_find(&g->state, r->keys[i]) == NULL) {
+            if (g->loads.n >= LOADS_MAX && loads_find(&g->loads, r->keys[i]) == NULL) {
+                group_finish(g, r, STATUS_UNAVAILABLE,
+                    "too many keys are being read from the database already; try again");
+                return true;
+            }
             loads_wait(&g->loads, r->keys[i], r);
             missing = true;
         }
@@ -193,13 +205,19 @@ static bool over_budget(const struct group *g, size_t bytes, uint32_t writes)
            s->queued_entries + s->batched_entries + writes > g->config.dirty_entries_max;
 }
 
+/* The rest is for the entry's header. */
+static bool too_big_for_an_entry(size_t bytes, uint32_t writes)
+{
+    return writes > LIMIT_ENTRY_WRITES || bytes > LIMIT_ENTRY_BYTES - 1024;
+}
+
 static enum evaluated eval_set(struct group *g, struct group_request *r)
 {
     size_t bytes = 0;
     for (uint32_t i = 0; i < r->n; i++) {
         bytes += overlay_write_bytes(r->keys[i].len, r->values[i].len);
     }
-    if (r->n > LIMIT_ENTRY_WRITES || bytes > LIMIT_ENTRY_BYTES - 1024) {
+    if (too_big_for_an_entry(bytes, r->n)) {
         group_finish(
             g, r, STATUS_TOO_BIG, "the keys and values of one set together are too big for one log entry");
         return EVALUATED;
@@ -251,6 +269,10 @@ static enum evaluated eval_del(struct group *g, struct group_request *r)
         } else if (lease_holds(g, r)) {
             group_finish(g, r, STATUS_OK, NULL);
         }
+        return EVALUATED;
+    }
+    if (too_big_for_an_entry(bytes, writes)) {
+        group_finish(g, r, STATUS_TOO_BIG, "the keys of one del together are too big for one log entry");
         return EVALUATED;
     }
     if (over_budget(g, bytes, writes)) {

@@ -231,6 +231,35 @@ static void a_load_that_fails_says_so_and_the_next_one_tries_again(void **state)
     fixture_deinit(&f);
 }
 
+static void keys_on_their_way_from_the_database_are_bounded(void **state)
+{
+    (void)state;
+    enum { EACH = 4096, REQUESTS = 9 };
+    struct fixture f;
+    static struct ask a[REQUESTS];
+    static char names[REQUESTS][EACH][8];
+    static struct bytes keys[REQUESTS][EACH];
+    static struct group_result results[REQUESTS][EACH];
+    fixture_init(&f, 0, false, true);
+    for (int i = 0; i < REQUESTS; i++) {
+        for (int k = 0; k < EACH; k++) {
+            snprintf(names[i][k], sizeof names[i][k], "%d", i * EACH + k);
+            keys[i][k] = bytes_from_text(names[i][k]);
+        }
+        ask_get(&f, &a[i], "", 1);
+        a[i].r.n = EACH; /* evaluated in the next turn only */
+        a[i].r.keys = keys[i];
+        a[i].r.results = results[i];
+        fixture_turn(&f);
+        fixture_pass(&f, 2000); /* the first ones give up; the database has not answered */
+    }
+    assert_done(&a[0], STATUS_TIMEOUT);
+    assert_false(a[REQUESTS - 2].done);
+    assert_done(&a[REQUESTS - 1], STATUS_UNAVAILABLE);
+    assert_int_not_equal(a[REQUESTS - 1].r.retry_after_ms, 0);
+    fixture_deinit(&f);
+}
+
 static void del_answers_whether_the_key_was_there(void **state)
 {
     (void)state;
@@ -303,6 +332,62 @@ static void a_refused_entry_is_a_clear_no(void **state)
     assert_done(&b, STATUS_NO_SPACE);
     f.propose_status = STATUS_OK;
     set_now(&f, "k", "v2");
+    fixture_deinit(&f);
+}
+
+static void a_del_that_saw_a_refused_write_is_evaluated_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct ask first, set, fill, second;
+    static char big[64 * 1024 - 55]; /* with the next write an entry is full but for less than one more */
+    fixture_init(&f, 0, false, true);
+    set_now(&f, "k", "v");
+    ask_del(&f, &first, "k", 1);
+    fixture_turn(&f);
+    memset(big, 'x', sizeof big - 1);
+    ask_set(&f, &fill, "l", big, 1); /* collected behind the entry in flight */
+    ask_set(&f, &set, "k", "w", 1);
+    fixture_turn(&f);
+    assert_false(set.done);
+    f.propose_status = STATUS_NO_SPACE;
+    ask_del(&f, &second, "k", 1); /* finds the key, but making room for it takes that away */
+    fixture_turn(&f);
+    assert_done(&set, STATUS_NO_SPACE);
+    f.propose_status = STATUS_OK;
+    fixture_commit(&f, UINT32_MAX);
+    fixture_turn(&f);
+    assert_done(&first, STATUS_OK);
+    assert_done(&second, STATUS_OK);
+    assert_false(second.result.found);
+    assert_int_equal(second.r.index, 0);
+    fixture_deinit(&f);
+}
+
+static void a_del_of_more_than_an_entry_holds_is_refused(void **state)
+{
+    (void)state;
+    enum { KEYS = 1100 };
+    struct fixture f;
+    struct ask a = {0};
+    static char names[KEYS][1001];
+    static struct bytes keys[KEYS];
+    static struct group_result results[KEYS];
+    fixture_init(&f, 0, false, true);
+    struct state *s = (struct state *)(uintptr_t)group_state(f.group);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(names[i], sizeof names[i], "%01000d", i);
+        keys[i] = bytes_from_text(names[i]);
+        state_put_clean(s, keys[i], VALUE_STRING, value_create(bytes_from_text("v")), 1, 0);
+    }
+    ask_del(&f, &a, "", 1);
+    a.r.n = KEYS; /* evaluated in the next turn only */
+    a.r.keys = keys;
+    a.r.results = results;
+    unsigned before = f.proposals;
+    fixture_turn(&f);
+    assert_done(&a, STATUS_TOO_BIG);
+    assert_int_equal(f.proposals, before);
     fixture_deinit(&f);
 }
 
@@ -396,9 +481,12 @@ int main(void)
         cmocka_unit_test(misses_of_one_turn_are_one_select),
         cmocka_unit_test(a_row_loaded_before_a_write_never_hides_it),
         cmocka_unit_test(a_load_that_fails_says_so_and_the_next_one_tries_again),
+        cmocka_unit_test(keys_on_their_way_from_the_database_are_bounded),
         cmocka_unit_test(del_answers_whether_the_key_was_there),
         cmocka_unit_test(the_end_of_the_office_leaves_writes_unknown_and_reads_elsewhere),
         cmocka_unit_test(a_refused_entry_is_a_clear_no),
+        cmocka_unit_test(a_del_that_saw_a_refused_write_is_evaluated_again),
+        cmocka_unit_test(a_del_of_more_than_an_entry_holds_is_refused),
         cmocka_unit_test(over_the_dirty_budget_writes_are_refused_with_a_hint),
         cmocka_unit_test(a_deadline_leaves_a_write_unknown_and_a_read_timed_out),
         cmocka_unit_test(a_follower_applies_what_the_leader_applies),

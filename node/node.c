@@ -25,7 +25,6 @@
 enum {
     HAND_OVER_MS = 2000,
     CLOSE_GRACE_MS = 500,
-    STATE_HASH_DIRTY_MAX = 10000, /* beyond it, hashing for a status would stall the loop */
     LOAD_TOKEN_BITS = 48,
 };
 
@@ -53,6 +52,7 @@ struct node {
     bool hurried;
     unsigned closing; /* database handles and our own, still to close */
     uint64_t started_ms;
+    uint64_t turned_ms; /* the last turn; ticks make sure that one comes every few milliseconds */
 };
 
 /* ---- What a group asks of us ---- */
@@ -173,10 +173,25 @@ static void on_timer(uv_timer_t *timer)
     (void)timer; /* waking the loop is all: the turn follows */
 }
 
+/* A process that was stopped for so long runs its timers first when it goes on, and steps down by them. Its
+ * sockets may hold news that matter to the office that is about to end, as the database's refusal of its last
+ * flush: hear them first. */
+static bool was_stopped(struct node *n, uint64_t now)
+{
+    bool stopped = n->turned_ms != 0 && now > n->turned_ms + n->config->raft.election_timeout_ms;
+    n->turned_ms = now;
+    return stopped;
+}
+
 static void turn(struct node *n)
 {
-    raft_host_poll(n->raft);
     uint64_t now = clock_boot_ms();
+    if (was_stopped(n, now)) {
+        log_warn(n->logger, "stalled", "detail=\"nothing ran for longer than an election timeout\"");
+        uv_timer_start(&n->timer, on_timer, 0, 0);
+        return;
+    }
+    raft_host_poll(n->raft);
     uint64_t wall = clock_wall_ms();
     uint64_t wake = UINT64_MAX;
     for (uint32_t i = 0; i < n->config->groups; i++) {
@@ -291,7 +306,8 @@ static Wbrpc__GroupStatus *group_status(const struct seat *s, struct arena *aren
     out->batches_flushed = info.batches_flushed;
     out->writes_applied = info.writes_applied;
     out->loads = info.loads;
-    out->state_hash = info.dirty_entries <= STATE_HASH_DIRTY_MAX ? state_hash(group_state(s->group)) : 0;
+    const struct state *state = group_state(s->group);
+    out->state_hash = state_hash_is_cheap(state) ? state_hash(state) : 0;
     out->epoch = info.epoch;
     out->hits = info.hits;
     out->misses = info.misses;

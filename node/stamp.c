@@ -1,13 +1,19 @@
 #include "node/stamp.h"
 
-static uint64_t uncorrected(const struct stamp_clock *c, uint64_t now_ms)
+/* Monotonic time since the newest stamp; none is known when that came from the disk. */
+static uint64_t passed_ms(const struct stamp_clock *c, uint64_t now_ms)
 {
-    return c->stamp_ms + (now_ms > c->seen_ms ? now_ms - c->seen_ms : 0);
+    return c->live && now_ms > c->seen_ms ? now_ms - c->seen_ms : 0;
+}
+
+uint64_t stamp_uncorrected(const struct stamp_clock *c, uint64_t now_ms)
+{
+    return c->stamp_ms + passed_ms(c, now_ms);
 }
 
 void stamp_observe(struct stamp_clock *c, uint64_t stamp_ms, uint64_t now_ms, bool replaying)
 {
-    if (stamp_ms < c->stamp_ms || (c->live && stamp_ms < uncorrected(c, now_ms))) {
+    if (stamp_ms < c->stamp_ms || (c->live && stamp_ms < stamp_uncorrected(c, now_ms))) {
         return;
     }
     c->stamp_ms = stamp_ms;
@@ -17,14 +23,13 @@ void stamp_observe(struct stamp_clock *c, uint64_t stamp_ms, uint64_t now_ms, bo
 
 int64_t stamp_offset_ms(const struct stamp_clock *c, uint64_t now_ms, uint64_t wall_ms)
 {
-    return (int64_t)(wall_ms - uncorrected(c, now_ms));
+    return (int64_t)(wall_ms - stamp_uncorrected(c, now_ms));
 }
 
 uint64_t stamp_now(struct stamp_clock *c, uint64_t now_ms, uint64_t wall_ms)
 {
-    uint64_t last = c->stamp_ms;
-    uint64_t passed = now_ms > c->seen_ms ? now_ms - c->seen_ms : 0;
-    uint64_t stamp = last + passed;
+    uint64_t passed = passed_ms(c, now_ms);
+    uint64_t stamp = c->stamp_ms + passed;
     if (!c->live) {
         if (wall_ms > stamp) {
             stamp = wall_ms;

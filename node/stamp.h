@@ -22,6 +22,8 @@ struct stamp_clock {
 void stamp_observe(struct stamp_clock *c, uint64_t stamp_ms, uint64_t now_ms, bool replaying);
 /* The stamp for now; never lower than one seen or given before. */
 uint64_t stamp_now(struct stamp_clock *c, uint64_t now_ms, uint64_t wall_ms);
+/* The newest stamp plus the time passed since, for questions: it changes nothing. */
+uint64_t stamp_uncorrected(const struct stamp_clock *c, uint64_t now_ms);
 /* How far the wall clock is ahead of (or behind) the stamps; beyond STAMP_BOUND_MS somebody should look at
  * the clocks. */
 int64_t stamp_offset_ms(const struct stamp_clock *c, uint64_t now_ms, uint64_t wall_ms);

@@ -77,6 +77,21 @@ static void after_a_restart_the_wall_clock_is_taken_if_ahead(void **state)
     assert_true(stamp_now(&d, 10, 500) >= 1000000);
 }
 
+static void the_machine_s_uptime_is_no_time_since_the_last_stamp(void **state)
+{
+    (void)state;
+    const uint64_t month = 1000ull * 60 * 60 * 24 * 30;
+    struct stamp_clock c = {0};
+    stamp_observe(&c, 1000000, 0, true); /* of a snapshot: there is no monotonic time with it */
+    assert_int_equal(stamp_offset_ms(&c, month, 1000500), 500);
+    assert_int_equal(stamp_now(&c, month, 1000500), 1000500);
+    assert_int_equal(stamp_now(&c, month + 4, 1000504), 1000504);
+    struct stamp_clock late = {0};
+    stamp_observe(&late, 1000000, month, false);
+    stamp_observe(&late, 2000000, 0, true); /* a snapshot of the leader's, far behind */
+    assert_int_equal(stamp_now(&late, month + 10, 500), 2000000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -86,6 +101,7 @@ int main(void)
         cmocka_unit_test(a_wall_clock_slightly_behind_slows_but_never_turns_back),
         cmocka_unit_test(a_wall_clock_far_away_is_not_followed),
         cmocka_unit_test(after_a_restart_the_wall_clock_is_taken_if_ahead),
+        cmocka_unit_test(the_machine_s_uptime_is_no_time_since_the_last_stamp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

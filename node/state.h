@@ -172,5 +172,7 @@ void state_snapshot(const struct state *s, struct buf *out);
 enum status state_restore(struct state *s, struct bytes snapshot);
 /* A hash of what is replicated. Two replicas at one index have the same. O(dirty). */
 uint64_t state_hash(const struct state *s);
+/* Is so little dirty that hashing it neither stalls the loop nor takes memory worth naming? */
+bool state_hash_is_cheap(const struct state *s);
 
 #endif

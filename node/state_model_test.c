@@ -367,7 +367,7 @@ static void step_flush_begin(struct run *r)
     for (int i = 0; i < 2; i++) {
         struct state_batch *b = state_apply_flush_begin(&r->replicas[i], rows_max, bytes_max);
         assert_true((b != NULL) == want);
-        if (want) {
+        if (b != NULL) {
             const struct model_batch *last = &r->m.batches[r->m.n_batches - 1];
             uint64_t bytes = 0;
             for (uint32_t k = 0; k < last->n; k++) {

@@ -4,9 +4,9 @@
  *     8   length of the message, little endian
  *     16  XXH3-64 of the message, little endian: the state's hash
  *
- * The bytes are those that packing the message as a whole would give, without a second copy of everything in memory.
- * Equal states give equal bytes, so
- * a restore ends with the proof: the new state must give the hash that the header names. */
+ * The bytes are those that packing the message as a whole would give, without a second copy of everything in
+ * memory. Equal states give equal bytes, so a restore ends with the proof: the new state must give the hash
+ * that the header names. */
 #include <string.h>
 #include <xxhash.h>
 
@@ -21,8 +21,9 @@ static const uint8_t magic[LENGTH_AT] = {'W', 'B', 'S', 'N', 'A', 'P', 0, 1};
 
 /* ---- Writing ---- */
 
-/* A snapshot is taken on the loop, of up to a million dirty keys, between two heartbeats. So the elements that come in
- * such numbers are encoded by hand, straight into the output; a test holds them against protobuf-c's encoding. */
+/* A snapshot is taken on the loop, of up to a million dirty keys, between two heartbeats. So the elements
+ * that come in such numbers are encoded by hand, straight into the output; a test holds them against
+ * protobuf-c's encoding. */
 
 /* What an entry has beside key and value, about: to reserve room for all of them at once. */
 enum { VARINT_BYTES_MAX = 10, ENTRY_FRAMING_BYTES = 48 };
@@ -84,8 +85,8 @@ static size_t bytes_size(struct bytes b)
 static size_t entry_size(const struct state_entry *e, const struct dirty_place *place)
 {
     return bytes_size(state_entry_key(e)) + (e->value != NULL ? bytes_size(value_bytes(e->value)) : 0) +
-           (e->type != VALUE_STRING ? 1 + varint_size(e->type) : 0) + 9 + (e->expires_at_ms != 0 ? 9 : 0) + 1 +
-           varint_size(place->first_dirty) + 9;
+           (e->type != VALUE_STRING ? 1 + varint_size(e->type) : 0) + 9 + (e->expires_at_ms != 0 ? 9 : 0) +
+           1 + varint_size(place->first_dirty) + 9;
 }
 
 static uint8_t *put_entry(uint8_t *at, const struct state_entry *e, const struct dirty_place *place)
@@ -128,7 +129,8 @@ static uint8_t *put_place(uint8_t *at, const struct state_entry *e)
     return at;
 }
 
-/* Room at the end of @out for a field of @size bytes with its key and length; commit() what was written there. */
+/* Room at the end of @out for a field of @size bytes with its key and length; commit() what was written
+ * there. */
 static uint8_t *begin(struct buf *out, size_t size)
 {
     uint8_t *at = buf_reserve(out, 1 + VARINT_BYTES_MAX + size);
@@ -224,6 +226,12 @@ uint64_t state_hash(const struct state *s)
     uint64_t hash = put_message(s, &message);
     buf_deinit(&message);
     return hash;
+}
+
+bool state_hash_is_cheap(const struct state *s)
+{
+    enum { ENTRIES_MAX = 10000, BYTES_MAX = 8 * 1024 * 1024 };
+    return s->queued_entries + s->batched_entries <= ENTRIES_MAX && s->dirty_bytes <= BYTES_MAX;
 }
 
 /* ---- Reading ---- */

@@ -148,6 +148,22 @@ static void a_snapshot_is_appended_and_is_a_plain_message_behind_its_header(void
     state_deinit(&s);
 }
 
+static void a_few_big_values_are_as_dear_to_hash_as_many_small_ones(void **unused)
+{
+    struct state s;
+    state_init(&s, 1);
+    static uint8_t big[LIMIT_VALUE_BYTES];
+    for (uint64_t i = 1; i <= 9; i++) {
+        assert_true(state_hash_is_cheap(&s) == (i <= 8));
+        char key[8];
+        snprintf(key, sizeof key, "k%d", (int)i);
+        state_apply_begin(&s, i, i);
+        state_apply_write(
+            &s, 0, bytes_from_text(key), VALUE_STRING, value_create(bytes_of(big, sizeof big)), 0);
+    }
+    state_deinit(&s);
+}
+
 static void local_copies_do_not_change_the_hash_and_every_replicated_thing_does(void **unused)
 {
     struct state s;
@@ -426,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_restored_state_is_the_same_and_holds_nothing_else),
         cmocka_unit_test(an_empty_state_comes_back),
         cmocka_unit_test(a_snapshot_is_appended_and_is_a_plain_message_behind_its_header),
+        cmocka_unit_test(a_few_big_values_are_as_dear_to_hash_as_many_small_ones),
         cmocka_unit_test(local_copies_do_not_change_the_hash_and_every_replicated_thing_does),
         cmocka_unit_test(every_truncation_and_extension_is_refused),
         cmocka_unit_test(every_flipped_bit_is_refused),

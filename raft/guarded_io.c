@@ -48,6 +48,83 @@ _Noreturn static void fatal(struct guarded_io *g, const char *what, int status)
     abort();
 }
 
+/* ---- calls that do not end ---- */
+
+static void pending_begin(struct guarded_pending *p)
+{
+    if (p->count++ == 0) {
+        p->stalled_ms = 0;
+    }
+}
+
+static void pending_end(struct guarded_pending *p)
+{
+    p->count--;
+    p->stalled_ms = 0;
+}
+
+static void pending_pass(struct guarded_pending *p, uint64_t ms)
+{
+    p->stalled_ms = p->count > 0 ? p->stalled_ms + ms : 0;
+}
+
+/* What the library's writer leaves in the io's message, and nowhere else, when a write to a segment failed.
+ * It writes again a quarter of a second later, which is more than a tick, to a place that is not the segment.
+ */
+static bool write_has_failed(const struct guarded_io *g)
+{
+    return strncmp(g->io.errmsg, "write failed", strlen("write failed")) == 0 ||
+           strncmp(g->io.errmsg, "short write", strlen("short write")) == 0;
+}
+
+static void check_appends(struct guarded_io *g)
+{
+    if (g->appends.count == 0) {
+        return;
+    }
+    if (write_has_failed(g)) {
+        fatal(g, "append", RAFT_IOERR);
+    }
+    if (g->appends.stalled_ms >= GUARDED_IO_APPEND_MS_MAX) {
+        log_error(g->config.logger, "raft-disk-stalled",
+            "group=%" PRIu32 " pending=%u ms=%" PRIu64
+            " text=\"the disk has taken no write for so long: it is full, or it hangs\" action=\"the node "
+            "stops; make space on its disk, or repair it, and start it again\"",
+            g->config.group, g->appends.count, g->appends.stalled_ms);
+        abort();
+    }
+}
+
+static void check_puts(struct guarded_io *g)
+{
+    if (g->puts.stalled_ms < GUARDED_IO_SNAPSHOT_MS_MAX) {
+        return;
+    }
+    g->puts.stalled_ms = 0; /* said again after the same time */
+    log_error(g->config.logger, "raft-snapshot-stalled",
+        "group=%" PRIu32
+        " ms=%d text=\"a snapshot cannot be written: the disk is full, or it hangs; until then "
+        "the log grows\" action=\"make space on this node's disk\"",
+        g->config.group, GUARDED_IO_SNAPSHOT_MS_MAX);
+}
+
+static void guarded_tick(struct raft_io *io)
+{
+    struct guarded_io *g = guard_of(io);
+    uint64_t now_ms = g->config.now_ms(g->config.now_data);
+    uint64_t passed_ms = g->ticked_ms == 0 ? 0 : now_ms - g->ticked_ms;
+    g->ticked_ms = now_ms;
+    /* A process that was stopped, or a loop that was busy, has not let the disk's answers in either. */
+    uint64_t counted_ms = passed_ms < 2u * g->tick_ms ? passed_ms : 2u * g->tick_ms;
+    pending_pass(&g->appends, counted_ms);
+    pending_pass(&g->puts, counted_ms);
+    if (!g->closing) {
+        check_appends(g);
+        check_puts(g);
+    }
+    g->tick(io);
+}
+
 /* ---- time ---- */
 
 static raft_time guarded_time(struct raft_io *io)
@@ -153,7 +230,9 @@ static int guarded_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tic
 {
     struct guarded_io *g = guard_of(io);
     g->recv = recv;
-    return g->inner.start(io, msecs, tick, guarded_recv);
+    g->tick = tick;
+    g->tick_ms = msecs;
+    return g->inner.start(io, msecs, guarded_tick, guarded_recv);
 }
 
 /* ---- disk ---- */
@@ -181,6 +260,11 @@ static int guarded_set_vote(struct raft_io *io, raft_id server_id)
 static int guarded_truncate(struct raft_io *io, raft_index index)
 {
     struct guarded_io *g = guard_of(io);
+    /* On a full disk the cut entries would stay in their segment, and what is appended in their place would
+     * come after them at the next start. */
+    if (g->config.has_room != NULL && !g->config.has_room(g->config.room_data)) {
+        fatal(g, "truncate", RAFT_NOSPACE);
+    }
     int rv = g->inner.truncate(io, index);
     if (rv != 0) {
         fatal(g, "truncate", rv);
@@ -192,6 +276,7 @@ static void appended_cb(struct raft_io_append *req, int status)
 {
     struct guarded_append *append = req->data;
     struct raft_io_append *outer = append->outer;
+    pending_end(&append->g->appends);
     if (status != 0 && !append->g->closing) {
         fatal(append->g, "append", status);
     }
@@ -207,6 +292,17 @@ static int guarded_append(struct raft_io *io, struct raft_io_append *req, const 
     *append = (struct guarded_append){.outer = req, .g = g};
     append->req.data = append;
     req->cb = cb;
+    if (g->appends.count == 0) {
+        g->io.errmsg[0] = '\0'; /* what check_appends finds there later is of this write or one behind it */
+    }
+    /* libraft leaves a barrier's bytes as malloc gave them, and they go to the disk and, after this, to all
+     * peers. */
+    for (unsigned i = 0; i < n; i++) {
+        if (entries[i].type == RAFT_BARRIER) {
+            memset(entries[i].buf.base, 0, entries[i].buf.len);
+        }
+    }
+    pending_begin(&g->appends);
     int rv = g->inner.append(io, &append->req, entries, n, appended_cb);
     if (rv != 0) {
         fatal(g, "append", rv);
@@ -218,6 +314,7 @@ static void put_cb(struct raft_io_snapshot_put *req, int status)
 {
     struct guarded_put *put = req->data;
     struct raft_io_snapshot_put *outer = put->outer;
+    pending_end(&put->g->puts);
     if (status != 0 && !put->g->closing) {
         fatal(put->g, "snapshot_put", status);
     }
@@ -233,11 +330,13 @@ static int guarded_snapshot_put(struct raft_io *io, unsigned trailing, struct ra
     *put = (struct guarded_put){.outer = req, .g = g};
     put->req.data = put;
     req->cb = cb;
+    pending_begin(&g->puts);
     int rv = g->inner.snapshot_put(io, trailing, &put->req, snapshot, put_cb);
     if (rv != 0 && !g->closing) {
         fatal(g, "snapshot_put", rv);
     }
     if (rv != 0) {
+        pending_end(&g->puts);
         free(put);
     }
     return rv;
@@ -302,6 +401,11 @@ void guarded_io_wrap(struct guarded_io *g, const struct guarded_io_config *confi
     g->config = *config;
     g->inner = g->io;
     g->recv = NULL;
+    g->tick = NULL;
+    g->tick_ms = 0;
+    g->ticked_ms = 0;
+    g->appends = (struct guarded_pending){0};
+    g->puts = (struct guarded_pending){0};
     g->closing = false;
     g->got_index = 0;
     g->got_term = 0;

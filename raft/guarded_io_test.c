@@ -21,6 +21,9 @@ struct fake {
     struct raft raft; /* of which the guards read the snapshot flags */
     int rv;
     raft_io_recv_cb recv;
+    raft_io_tick_cb tick;
+    unsigned ticks;
+    bool has_room;
     struct raft_io_send *sends[GUARDED_IO_MESSAGES_MAX + 1];
     raft_io_send_cb send_cbs[GUARDED_IO_MESSAGES_MAX + 1];
     unsigned n_sends;
@@ -44,6 +47,7 @@ static struct fake *fake_of(struct raft_io *io)
 static int fake_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv)
 {
     fake_of(io)->recv = recv;
+    fake_of(io)->tick = tick;
     return fake_of(io)->rv;
 }
 
@@ -115,6 +119,27 @@ static void upper_recv(struct raft_io *io, struct raft_message *message)
     fake_of(io)->received++;
 }
 
+static void upper_tick(struct raft_io *io)
+{
+    fake_of(io)->ticks++;
+}
+
+static bool fake_has_room(void *data)
+{
+    return ((struct fake *)data)->has_room;
+}
+
+enum { TICK_MS = 50 };
+
+/* The loop ticks for @ms. */
+static void pass(struct fake *f, uint64_t ms)
+{
+    for (uint64_t end_ms = f->now_ms + ms; f->now_ms < end_ms;) {
+        f->now_ms += TICK_MS;
+        f->tick(&f->g.io);
+    }
+}
+
 static void fake_init(struct fake *f)
 {
     memset(f, 0, sizeof *f);
@@ -129,9 +154,14 @@ static void fake_init(struct fake *f)
     f->g.io.snapshot_put = fake_put;
     f->g.io.snapshot_get = fake_get;
     f->g.io.close = fake_close;
-    guarded_io_wrap(
-        &f->g, &(struct guarded_io_config){.peers = peers, .n_peers = 2, .now_ms = fake_now, .now_data = f});
-    assert_int_equal(f->g.io.start(&f->g.io, 1, NULL, upper_recv), 0);
+    f->has_room = true;
+    guarded_io_wrap(&f->g, &(struct guarded_io_config){.peers = peers,
+                               .n_peers = 2,
+                               .now_ms = fake_now,
+                               .now_data = f,
+                               .has_room = fake_has_room,
+                               .room_data = f});
+    assert_int_equal(f->g.io.start(&f->g.io, TICK_MS, upper_tick, upper_recv), 0);
 }
 
 static int last_status;
@@ -329,6 +359,60 @@ static void what_ends_while_closing_is_passed_on(void **state)
     assert_int_equal(last_status, RAFT_CANCELED);
 }
 
+/* ---- Calls that do not end ---- */
+
+static void appends_that_end_one_after_another_are_no_stall(void **state)
+{
+    struct fake f;
+    fake_init(&f);
+    struct raft_io_append append;
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(f.g.io.append(&f.g.io, &append, NULL, 0, on_appended), 0);
+        pass(&f, GUARDED_IO_APPEND_MS_MAX - TICK_MS);
+        f.append_cb(f.append, 0);
+    }
+    pass(&f, 2 * GUARDED_IO_APPEND_MS_MAX); /* and with nothing to write, time passes freely */
+    assert_int_equal(callbacks, 10);
+    assert_int_equal(f.ticks, (12 * GUARDED_IO_APPEND_MS_MAX - 10 * TICK_MS) / TICK_MS);
+}
+
+static void the_time_that_the_process_was_stopped_is_no_stall(void **state)
+{
+    struct fake f;
+    fake_init(&f);
+    struct raft_io_append append;
+    assert_int_equal(f.g.io.append(&f.g.io, &append, NULL, 0, on_appended), 0);
+    pass(&f, TICK_MS);
+    f.now_ms += 100 * GUARDED_IO_APPEND_MS_MAX;
+    pass(&f, TICK_MS);
+    f.append_cb(f.append, 0);
+    assert_int_equal(callbacks, 1);
+}
+
+static void a_snapshot_that_cannot_be_written_is_told_again_and_again(void **state)
+{
+    struct fake f;
+    fake_init(&f);
+    char *text = NULL;
+    size_t len = 0;
+    struct logger logger = {.out = open_memstream(&text, &len), .level = LOG_ERROR};
+    f.g.config.logger = &logger;
+    struct raft_io_snapshot_put put;
+    assert_int_equal(f.g.io.snapshot_put(&f.g.io, 1, &put, NULL, on_put), 0);
+    pass(&f, GUARDED_IO_SNAPSHOT_MS_MAX - TICK_MS);
+    fflush(logger.out);
+    assert_int_equal(len, 0);
+    pass(&f, GUARDED_IO_SNAPSHOT_MS_MAX + 2 * TICK_MS); /* the first tick only learns the time */
+    fflush(logger.out);
+    const char *first = strstr(text, "raft-snapshot-stalled");
+    assert_non_null(first);
+    assert_non_null(strstr(first + 1, "raft-snapshot-stalled"));
+    f.put_cb(f.put, 0);
+    assert_int_equal(callbacks, 1);
+    fclose(logger.out);
+    free(text);
+}
+
 /* ---- Every disk error ends the process ---- */
 
 enum disk_error {
@@ -337,6 +421,11 @@ enum disk_error {
     TRUNCATE,
     APPEND,
     APPEND_LATER,
+    APPEND_NEVER,
+    APPEND_NEVER_BEHIND_ONE_THAT_ENDED,
+    WRITE_FAILED_UNSEEN,
+    SHORT_WRITE_UNSEEN,
+    TRUNCATE_WITHOUT_ROOM,
     PUT,
     PUT_LATER,
     GET,
@@ -350,7 +439,9 @@ static void provoke(struct fake *f, enum disk_error what)
     static struct raft_io_snapshot_put put;
     static struct raft_io_snapshot_get get;
     struct raft_io *io = &f->g.io;
-    f->rv = what == APPEND_LATER || what == PUT_LATER || what == GET_LATER ? 0 : RAFT_IOERR;
+    bool at_once = what == SET_TERM || what == SET_VOTE || what == TRUNCATE || what == APPEND ||
+                   what == PUT || what == GET;
+    f->rv = at_once ? RAFT_IOERR : 0;
     switch (what) {
     case SET_TERM:
         io->set_term(io, 2);
@@ -366,6 +457,31 @@ static void provoke(struct fake *f, enum disk_error what)
         io->append(io, &append, NULL, 0, on_appended);
         f->append_cb(f->append, RAFT_IOERR);
         break;
+    case APPEND_NEVER: /* a segment cannot be prepared */
+        io->append(io, &append, NULL, 0, on_appended);
+        pass(f, GUARDED_IO_APPEND_MS_MAX + TICK_MS);
+        break;
+    case APPEND_NEVER_BEHIND_ONE_THAT_ENDED:
+        io->append(io, &append, NULL, 0, on_appended);
+        pass(f, GUARDED_IO_APPEND_MS_MAX / 2);
+        io->append(io, &(struct raft_io_append){0}, NULL, 0, on_appended);
+        f->append_cb(f->append, 0);
+        pass(f, GUARDED_IO_APPEND_MS_MAX + TICK_MS);
+        break;
+    case WRITE_FAILED_UNSEEN: /* the library's words, from which it goes on to try again */
+        io->append(io, &append, NULL, 0, on_appended);
+        snprintf(io->errmsg, sizeof io->errmsg, "write failed: -28");
+        pass(f, TICK_MS);
+        break;
+    case SHORT_WRITE_UNSEEN:
+        io->append(io, &append, NULL, 0, on_appended);
+        snprintf(io->errmsg, sizeof io->errmsg, "short write: 512 bytes instead of 4096");
+        pass(f, TICK_MS);
+        break;
+    case TRUNCATE_WITHOUT_ROOM:
+        f->has_room = false;
+        io->truncate(io, 2);
+        break;
     case PUT:
     case PUT_LATER:
         io->snapshot_put(io, 1, &put, NULL, on_put);
@@ -379,6 +495,22 @@ static void provoke(struct fake *f, enum disk_error what)
     case DISK_ERRORS:
         break;
     }
+}
+
+static void a_barrier_carries_nothing_of_our_memory(void **state)
+{
+    struct fake f;
+    fake_init(&f);
+    char barrier[8] = "secrets", command[8] = "command";
+    const struct raft_entry entries[] = {
+        {.type = RAFT_BARRIER, .buf = {barrier, sizeof barrier}, .batch = barrier},
+        {.type = RAFT_COMMAND, .buf = {command, sizeof command}, .batch = command},
+    };
+    struct raft_io_append append = {0};
+    f.g.io.append(&f.g.io, &append, entries, 2, on_appended);
+    assert_memory_equal(barrier, ((char[8]){0}), sizeof barrier);
+    assert_memory_equal(command, "command", sizeof command);
+    f.append_cb(f.append, 0);
 }
 
 static void every_disk_error_ends_the_process(void **state)
@@ -413,6 +545,10 @@ int main(void)
         cmocka_unit_test_setup(a_snapshot_that_meets_another_is_dropped, reset),
         cmocka_unit_test_setup(after_the_close_nothing_is_started_and_a_failed_read_is_no_crash, reset),
         cmocka_unit_test_setup(what_ends_while_closing_is_passed_on, reset),
+        cmocka_unit_test_setup(appends_that_end_one_after_another_are_no_stall, reset),
+        cmocka_unit_test_setup(the_time_that_the_process_was_stopped_is_no_stall, reset),
+        cmocka_unit_test_setup(a_snapshot_that_cannot_be_written_is_told_again_and_again, reset),
+        cmocka_unit_test_setup(a_barrier_carries_nothing_of_our_memory, reset),
         cmocka_unit_test_setup(every_disk_error_ends_the_process, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -252,6 +252,7 @@ static void world_init(struct world *w, uint32_t groups)
     for (uint32_t g = 0; g < groups; g++) {
         w->views[g] = (struct spread_view){
             .leader_id = 1, .ours = true, .last_index = 1000, .match = {1000, 1000, 1000}};
+        spread_led(&w->s, g, 5, 1);
     }
     w->now_ms = 1;
 }
@@ -360,6 +361,104 @@ static void an_odd_group_without_a_home_stays_where_it_is(void **state)
     expect_rest(&w); /* loads 2 and 1: no better the other way round */
 }
 
+static void a_group_that_was_just_taken_over_is_not_given_away(void **state)
+{
+    struct world w;
+    world_init(&w, 3);
+    give(&w, 1, 2);
+    give(&w, 2, 3);
+    pass(&w, (uint64_t)3 * STABLE_MS, 2, 3);
+    expect_rest(&w);
+    /* Node 2 stops, and hands its group over: it answers still, and has for long. */
+    w.views[1].leader_id = 1;
+    w.views[1].ours = true;
+    spread_led(&w.s, 1, 6, w.now_ms);
+    for (unsigned ms = 0; ms + 50 < STABLE_MS; ms += 50) {
+        expect_rest(&w);
+        pass(&w, 50, 2, 3);
+        spread_led(&w.s, 1, 6, w.now_ms);
+    }
+    pass(&w, 50, 2, 3);
+    expect_move(&w, 1, 2); /* it went on after all */
+    spread_led(&w.s, 1, 7, w.now_ms);
+    expect_rest(&w); /* another term is another office */
+}
+
+/* Three nodes that hear each other while they run, each with its own planner; node @away has left. */
+static unsigned moves_of_two(unsigned away, const uint64_t leaders[3])
+{
+    static const uint64_t ids[] = {1, 2, 3};
+    struct spread planners[4];
+    uint64_t led_by[3] = {leaders[0], leaders[1], leaders[2]};
+    uint64_t terms[3] = {1, 1, 1};
+    unsigned moves = 0;
+    for (uint64_t id = 1; id <= 3; id++) {
+        spread_init(&planners[id],
+            &(struct spread_config){.self_id = id,
+                .group_count = 3,
+                .stable_ms = STABLE_MS,
+                .break_ms = BREAK_MS,
+                .cooldown_ms = COOLDOWN_MS},
+            ids, 3);
+    }
+    for (uint64_t now_ms = 50; now_ms < (uint64_t)20 * STABLE_MS; now_ms += 50) {
+        for (uint64_t id = 1; id <= 3; id++) {
+            struct spread_view views[3];
+            struct spread_move move;
+            for (uint64_t other = 1; other <= 3; other++) {
+                bool there = other != away || now_ms <= STABLE_MS / 2;
+                spread_heard(&planners[id], other, other != id && there ? now_ms : 0);
+            }
+            for (uint32_t g = 0; g < 3; g++) {
+                views[g] = (struct spread_view){.leader_id = led_by[g], .ours = led_by[g] == id};
+                if (views[g].ours) {
+                    spread_led(&planners[id], g, terms[g], now_ms);
+                }
+            }
+            if (id != away && spread_plan(&planners[id], views, now_ms, &move)) {
+                moves++;
+                led_by[move.group] = move.target_id;
+                terms[move.group]++;
+                spread_ended(&planners[id], move.group, true, now_ms);
+            }
+        }
+    }
+    return moves;
+}
+
+static void two_remaining_nodes_do_not_swap_groups_for_nothing(void **state)
+{
+    const struct {
+        unsigned away;
+        uint64_t leaders[3];
+        unsigned moves;
+    } rows[] = {
+        {1, {2, 2, 3}, 0}, {1, {3, 2, 3}, 0}, {2, {1, 1, 3}, 0}, {2, {1, 3, 3}, 0}, {3, {1, 2, 1}, 0},
+        {3, {1, 2, 2}, 0}, {1, {2, 3, 3}, 1}, /* group 1 goes home, and group 0 stays where it is */
+        {1, {3, 3, 3}, 1},                    /* so it does when all were with one */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(moves_of_two(rows[i].away, rows[i].leaders), rows[i].moves);
+    }
+}
+
+static void a_leader_that_does_not_answer_is_old_news(void **state)
+{
+    struct world w;
+    world_init(&w, 3);
+    give(&w, 1, 2);
+    w.views[2].ours = false;
+    w.views[2].leader_id = 3; /* it is gone, and who leads the group instead is not known here yet */
+    pass(&w, (uint64_t)3 * STABLE_MS, 2, 0);
+    expect_rest(&w);
+    world_init(&w, 6);
+    give(&w, 1, 2);
+    give(&w, 4, 2);
+    w.views[4].leader_id = 3;
+    pass(&w, (uint64_t)3 * STABLE_MS, 2, 0);
+    expect_rest(&w); /* by loads of 4, 1 and 1 node 2 would be given one */
+}
+
 static void no_load_is_compared_while_a_leader_is_not_known(void **state)
 {
     struct world w;
@@ -424,6 +523,9 @@ int main(void)
         cmocka_unit_test(a_target_that_lags_is_not_given_anything),
         cmocka_unit_test(the_groups_of_a_node_that_is_away_are_shared_evenly_and_then_rest),
         cmocka_unit_test(an_odd_group_without_a_home_stays_where_it_is),
+        cmocka_unit_test(a_group_that_was_just_taken_over_is_not_given_away),
+        cmocka_unit_test(two_remaining_nodes_do_not_swap_groups_for_nothing),
+        cmocka_unit_test(a_leader_that_does_not_answer_is_old_news),
         cmocka_unit_test(no_load_is_compared_while_a_leader_is_not_known),
         cmocka_unit_test(a_failed_transfer_waits_longer_each_time),
         cmocka_unit_test(handing_over_prefers_the_follower_with_most_of_the_log),

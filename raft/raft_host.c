@@ -16,7 +16,9 @@
 enum {
     CONNECT_RETRY_MS = 200,
     DISK_CHECK_MS = 1000,
-    SPREAD_COOLDOWN_TIMEOUTS = 2, /* in election timeouts: a transfer takes less than one */
+    TRUNCATE_ROOM_BYTES = 16 * 1024 * 1024, /* two segments: the copy of a cut one, and one being prepared */
+    SPREAD_COOLDOWN_TIMEOUTS = 2,           /* in election timeouts: a transfer takes less than one */
+    HAND_OVER_TRIES = 2, /* for each group: when all nodes stop at once, it would go round between them */
 };
 
 struct host_group {
@@ -27,6 +29,7 @@ struct host_group {
     bool io_ready;      /* raft_uv_init done */
     bool replica_ready; /* replica_init done */
     uint64_t move_to;   /* the spreading's transfer under way, 0 for none */
+    unsigned hand_over_tries;
 };
 
 struct raft_host {
@@ -113,6 +116,13 @@ static const char *own_address(const struct raft_host *host)
     return NULL;
 }
 
+static bool has_room_to_truncate(void *data)
+{
+    const struct raft_host *host = data;
+    uint64_t free_bytes;
+    return data_dir_free_bytes(&host->dir, &free_bytes) != STATUS_OK || free_bytes >= TRUNCATE_ROOM_BYTES;
+}
+
 static enum status init_io(struct host_group *g, char *errmsg, size_t len)
 {
     struct raft_host *host = g->host;
@@ -134,6 +144,8 @@ static enum status init_io(struct host_group *g, char *errmsg, size_t len)
                                 .peers = host->peers,
                                 .n_peers = host->config.n_peers,
                                 .now_ms = monotonic_ms,
+                                .has_room = has_room_to_truncate,
+                                .room_data = host,
                             });
     g->io_ready = true;
     return STATUS_OK;
@@ -273,7 +285,7 @@ struct replica *raft_host_replica(struct raft_host *host, uint32_t group)
 /* ---- Disk space ---- */
 
 /* The library retries for ever and silently when it cannot prepare a segment, so space is watched before it
- * is gone. */
+ * is gone. When it is gone all the same, guarded_io ends the process. */
 static void check_disk(struct raft_host *host, uint64_t now_ms)
 {
     if (host->disk_checked_ms != 0 && now_ms < host->disk_checked_ms + DISK_CHECK_MS) {
@@ -314,7 +326,7 @@ static void hear_peers(struct raft_host *host)
     }
 }
 
-static void fill_view(struct host_group *g, struct spread_view *view)
+static void fill_view(struct host_group *g, uint64_t now_ms, struct spread_view *view)
 {
     struct raft_host *host = g->host;
     struct replica_info info;
@@ -324,6 +336,9 @@ static void fill_view(struct host_group *g, struct spread_view *view)
         .ours = info.gate_open && !replica_transferring(&g->replica),
         .last_index = info.last_index,
     };
+    if (info.gate_open) {
+        spread_led(&host->spread, g->group, info.term, now_ms);
+    }
     for (unsigned i = 0; i < host->config.n_peers && view->ours; i++) {
         view->match[i] = replica_match_index(&g->replica, host->peers[i].id);
     }
@@ -345,7 +360,7 @@ static void spread_leaders(struct raft_host *host, uint64_t now_ms)
 {
     for (uint32_t g = 0; g < host->config.group_count; g++) {
         follow_move(&host->groups[g], now_ms);
-        fill_view(&host->groups[g], &host->views[g]);
+        fill_view(&host->groups[g], now_ms, &host->views[g]);
     }
     struct spread_move move;
     if (!spread_plan(&host->spread, host->views, now_ms, &move)) {
@@ -387,12 +402,13 @@ static void hand_over_step(struct raft_host *host, uint64_t now_ms)
         struct host_group *group = &host->groups[g];
         struct replica_info info;
         replica_info(&group->replica, &info);
-        leads = leads || info.leader || replica_transferring(&group->replica);
-        fill_view(group, &host->views[g]);
-        if (host->views[g].ours) {
+        bool may_try = group->hand_over_tries < HAND_OVER_TRIES;
+        leads = leads || (info.leader && may_try) || replica_transferring(&group->replica);
+        fill_view(group, now_ms, &host->views[g]);
+        if (host->views[g].ours && may_try) {
             uint64_t target = spread_best_follower(&host->spread, &host->views[g], now_ms);
-            if (target != 0) {
-                (void)replica_transfer(&group->replica, target); /* refused: the next turn tries again */
+            if (target != 0 && replica_transfer(&group->replica, target) == STATUS_OK) {
+                group->hand_over_tries++; /* refused: the next turn tries again */
             }
         }
     }

@@ -25,8 +25,8 @@ struct raft_host_config {
     uint64_t snapshot_log_bytes;
     unsigned snapshot_trailing;
     uint64_t disk_free_min_bytes; /* below it replica_propose answers NO_SPACE */
-    unsigned spread_stable_ms;    /* a peer must have answered for so long before it is given a group; 0: no
-                                     spreading */
+    unsigned spread_stable_ms; /* a peer must have answered, and the group been led here, for so long before
+                                  it is given the group; 0: no spreading */
     const struct logger *logger;
     /* For group @group: what to call, and with which data. group_data is called for each group before
      * raft_host_create returns. @ops is borrowed until closed. */
@@ -54,9 +54,9 @@ struct replica *raft_host_replica(struct raft_host *host, uint32_t group);
 /* replica_poll for every group, and the spreading of leaders. Call it after each turn of the loop. */
 void raft_host_poll(struct raft_host *host);
 
-/* Hand over every group that we lead; @cb fires when none is left or @timeout_ms passed, also when
- * raft_host_close comes before. At most one at a time. From now on this host takes no part in spreading the
- * leaders. */
+/* Hand over every group that we lead, each at most twice (they come back when the others stop as well); @cb
+ * fires when there is nothing left to try or @timeout_ms passed, also when raft_host_close comes before. At
+ * most one at a time. From now on this host takes no part in spreading the leaders. */
 void raft_host_hand_over(struct raft_host *host, unsigned timeout_ms, void (*cb)(void *data), void *data);
 
 /* Has any group of ours heard from @node_id within an election timeout? (Followers don't talk to each other:

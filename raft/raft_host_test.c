@@ -293,6 +293,65 @@ static bool one_group_each(struct test_cluster *c)
     return true;
 }
 
+static unsigned times_logged(const struct test_node *n, const char *text)
+{
+    unsigned times = 0;
+    for (const char *at = n->log_text; at != NULL && (at = strstr(at, text)) != NULL; at++) {
+        times++;
+    }
+    return times;
+}
+
+static unsigned transfers_logged(const struct test_node *n, uint32_t group)
+{
+    char line[40];
+    snprintf(line, sizeof line, " transfer group=%u ", group);
+    return times_logged(n, line);
+}
+
+static void nodes_that_all_stop_at_once_try_each_group_twice_and_are_done(void **state)
+{
+    struct test_cluster c;
+    test_cluster_open(&c, 3);
+    c.config.spread_stable_ms = 200;
+    test_cluster_open_nodes(&c);
+    TEST_WAIT(&c, one_group_each(&c)); /* so that each has something to hand over */
+    unsigned transfers[TEST_NODES][3];
+    bool done[TEST_NODES] = {false};
+    for (unsigned i = 0; i < TEST_NODES; i++) {
+        for (uint32_t g = 0; g < 3; g++) {
+            transfers[i][g] = transfers_logged(&c.nodes[i], g);
+        }
+        raft_host_hand_over(c.nodes[i].host, 2000, set_flag, &done[i]);
+    }
+    TEST_WAIT(&c, done[0] && done[1] && done[2]);
+    for (unsigned i = 0; i < TEST_NODES; i++) {
+        for (uint32_t g = 0; g < 3; g++) {
+            assert_true(transfers_logged(&c.nodes[i], g) - transfers[i][g] <= 2);
+        }
+    }
+    test_cluster_close(&c);
+}
+
+/* The node that hands over does not close here, so that in the end it gets its group back: but not before the
+ * heir has led it for spread_stable_ms. */
+static void a_group_taken_over_is_not_given_back_at_once(void **state)
+{
+    struct test_cluster c;
+    test_cluster_open(&c, 3);
+    c.config.spread_stable_ms = 2000;
+    test_cluster_open_nodes(&c);
+    TEST_WAIT(&c, one_group_each(&c));
+    bool done = false;
+    uint64_t begun_ms = uv_hrtime() / 1000000;
+    raft_host_hand_over(c.nodes[2].host, 20 * 1000, set_flag, &done);
+    TEST_WAIT(&c, done && test_leader(&c, 2) != NULL);
+    assert_ptr_not_equal(test_leader(&c, 2), &c.nodes[2]);
+    TEST_WAIT(&c, one_group_each(&c));
+    assert_true(uv_hrtime() / 1000000 - begun_ms >= c.config.spread_stable_ms);
+    test_cluster_close(&c);
+}
+
 static void leaders_spread_and_spread_again_when_a_node_returns(void **state)
 {
     struct test_cluster c;
@@ -340,6 +399,8 @@ int main(void)
         cmocka_unit_test(barriers_alone_make_a_snapshot_due),
         cmocka_unit_test(a_node_that_shuts_down_hands_all_its_groups_over),
         cmocka_unit_test(handing_over_ends_by_its_timeout_when_nobody_is_there),
+        cmocka_unit_test(nodes_that_all_stop_at_once_try_each_group_twice_and_are_done),
+        cmocka_unit_test(a_group_taken_over_is_not_given_back_at_once),
         cmocka_unit_test(leaders_spread_and_spread_again_when_a_node_returns),
         cmocka_unit_test(a_full_disk_refuses_proposals_and_says_so),
     };

@@ -44,13 +44,14 @@ struct replica_config {
     const char *address; /* our peer address, as in the configuration; borrowed until replica_init returns */
     unsigned election_timeout_ms;
     unsigned heartbeat_ms;
-    uint64_t snapshot_log_bytes; /* a snapshot is due when the log since the last one has more than
-                                    max(this, the last snapshot's size), and up to 3/8 more by group and node */
-    unsigned snapshot_trailing;  /* entries kept after a snapshot, for slow followers; fewer when they would
-                                    make up more than half of snapshot_log_bytes */
-    unsigned max_inflight;   /* entries on their way to a follower, and in one message; 0 for the library's
-                                default   of 32. Keep what is proposed below it: over it the library sends an
-                                empty message   for each proposal and each answer */
+    uint64_t
+        snapshot_log_bytes;     /* a snapshot is due when the log since the last one has more than
+                                   max(this, the last snapshot's size), and up to 3/8 more by group and node */
+    unsigned snapshot_trailing; /* entries kept after a snapshot, for slow followers; fewer when they would
+                                   make up more than half of snapshot_log_bytes */
+    unsigned max_inflight;      /* entries on their way to a follower, and in one message; 0 for the library's
+                                   default   of 32. Keep what is proposed below it: over it the library sends an
+                                   empty message   for each proposal and each answer */
     unsigned seed;           /* from the kernel's generator on a node, from the schedule in the simulator */
     uint64_t start_delay_ms; /* how long after replica_start no lease is given: one election timeout after
                                 the process start */

@@ -44,7 +44,8 @@ void replica_snapshot_check_due(struct replica *r)
     uint64_t entries = applied > p->snapshot_index ? applied - p->snapshot_index : 0;
     uint64_t limit =
         r->config.snapshot_log_bytes > p->snapshot_bytes ? r->config.snapshot_log_bytes : p->snapshot_bytes;
-    /* Not all replicas of a group, nor all groups of a node, at the same entry: each snapshot stalls its loop a little. */
+    /* Not all replicas of a group, nor all groups of a node, at the same entry: each snapshot stalls its loop
+     * a little. */
     limit += limit / 8 * ((r->config.group + r->config.node_id) % 4);
     if (log_bytes_since(p, entries) > limit) {
         raft_set_snapshot_threshold(&r->raft, SNAPSHOT_NOW);

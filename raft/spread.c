@@ -42,6 +42,20 @@ void spread_heard(struct spread *s, uint64_t id, uint64_t heard_ms)
     peer->heard_ms = heard_ms;
 }
 
+void spread_led(struct spread *s, uint32_t group, uint64_t term, uint64_t now_ms)
+{
+    CHECK(group < s->config.group_count && term > 0);
+    if (s->groups[group].led_term != term) {
+        s->groups[group].led_term = term;
+        s->groups[group].led_since_ms = now_ms;
+    }
+}
+
+static bool led_long_enough(const struct spread *s, uint32_t group, uint64_t now_ms)
+{
+    return s->groups[group].led_term != 0 && now_ms >= s->groups[group].led_since_ms + s->config.stable_ms;
+}
+
 static bool answers(const struct spread *s, unsigned position, uint64_t now_ms)
 {
     const struct spread_peer *peer = &s->peers[position];
@@ -85,16 +99,17 @@ static bool acceptable(
     return stable(s, position, now_ms) && view->match[position] + SPREAD_LAG_MAX_ENTRIES >= view->last_index;
 }
 
-/* How many groups each peer leads. False when some group's leader is not known: then no load can be compared.
- */
-static bool count_loads(const struct spread *s, const struct spread_view *views, unsigned loads[LIMIT_NODES])
+/* How many groups each peer leads. False when some group's leader is not known, or does not answer (then it
+ * is old news, and an election is under way): no load can be compared. */
+static bool count_loads(
+    const struct spread *s, const struct spread_view *views, uint64_t now_ms, unsigned loads[LIMIT_NODES])
 {
     for (unsigned i = 0; i < s->n_peers; i++) {
         loads[i] = 0;
     }
     for (uint32_t g = 0; g < s->config.group_count; g++) {
         int leader = position_of(s, views[g].leader_id);
-        if (leader < 0) {
+        if (leader < 0 || !answers(s, (unsigned)leader, now_ms)) {
             return false;
         }
         loads[leader]++;
@@ -119,35 +134,53 @@ static int lighter_peer(const struct spread *s, const struct spread_view *view,
     return best;
 }
 
-bool spread_plan(
+/* May a group of ours be given away now, as far as its own history goes? */
+static bool movable(const struct spread *s, const struct spread_view *views, uint32_t group, uint64_t now_ms)
+{
+    return views[group].ours && now_ms >= s->groups[group].not_before_ms && led_long_enough(s, group, now_ms);
+}
+
+/* A group of ours that can go home. */
+static bool plan_home(
     const struct spread *s, const struct spread_view *views, uint64_t now_ms, struct spread_move *out)
 {
-    if (now_ms < s->next_ms) {
+    for (uint32_t g = 0; g < s->config.group_count; g++) {
+        unsigned home = g % s->n_peers;
+        if (movable(s, views, g, now_ms) && acceptable(s, &views[g], home, now_ms)) {
+            *out = (struct spread_move){.group = g, .target_id = s->peers[home].id};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A group of ours whose home is away, and that would be better off elsewhere. While its home answers, it
+ * waits for that, which is perhaps not stable or not caught up yet. */
+static bool plan_stand_in(
+    const struct spread *s, const struct spread_view *views, uint64_t now_ms, struct spread_move *out)
+{
+    unsigned loads[LIMIT_NODES];
+    if (!count_loads(s, views, now_ms, loads)) {
         return false;
     }
-    unsigned loads[LIMIT_NODES];
-    bool loads_known = count_loads(s, views, loads);
     for (uint32_t g = 0; g < s->config.group_count; g++) {
-        if (!views[g].ours || now_ms < s->groups[g].not_before_ms) {
+        if (!movable(s, views, g, now_ms) || answers(s, g % s->n_peers, now_ms)) {
             continue;
         }
-        unsigned home = g % s->n_peers;
-        if (s->peers[home].id == s->config.self_id) {
-            continue;
-        }
-        int target = -1;
-        if (answers(s, home, now_ms)) {
-            /* Its home is there but perhaps not stable or not caught up yet: then wait for it. */
-            target = acceptable(s, &views[g], home, now_ms) ? (int)home : -1;
-        } else if (loads_known) {
-            target = lighter_peer(s, &views[g], loads, now_ms);
-        }
+        int target = lighter_peer(s, &views[g], loads, now_ms);
         if (target >= 0) {
             *out = (struct spread_move){.group = g, .target_id = s->peers[target].id};
             return true;
         }
     }
     return false;
+}
+
+bool spread_plan(
+    const struct spread *s, const struct spread_view *views, uint64_t now_ms, struct spread_move *out)
+{
+    /* First home: what comes home changes the loads that the others are compared by. */
+    return now_ms >= s->next_ms && (plan_home(s, views, now_ms, out) || plan_stand_in(s, views, now_ms, out));
 }
 
 void spread_tried(struct spread *s, uint64_t now_ms)

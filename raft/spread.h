@@ -3,8 +3,9 @@
  * Each group has a home: nodes[group % n]. A group whose home answers belongs there. A group whose home is
  * away belongs anywhere, as long as the loads differ by at most one. Each node plans for the groups that it
  * leads, from what it sees itself; that two nodes see it differently for a moment costs a transfer, never
- * more, because of the pauses: a peer must have answered without a break for stable_ms, each transfer is
- * followed by a pause, a failed one by a longer. */
+ * more, because of the pauses: a peer must have answered without a break for stable_ms, and the group must
+ * have been led by us for as long (it may just have come from a node that is stopping and still answers);
+ * each transfer is followed by a pause, a failed one by a longer. */
 #ifndef WB_RAFT_SPREAD_H
 #define WB_RAFT_SPREAD_H
 
@@ -18,7 +19,8 @@ enum { SPREAD_LAG_MAX_ENTRIES = 64 }; /* a target with more to catch up would ho
 struct spread_config {
     uint64_t self_id;
     uint32_t group_count;
-    uint64_t stable_ms; /* a target must have answered for so long without a break */
+    uint64_t stable_ms; /* a target must have answered, and we must have led the group, for so long without a
+                           break */
     uint64_t break_ms;  /* silence for longer is a break */
     uint64_t
         cooldown_ms; /* between two transfers by this node; a group that failed waits for multiples of it */
@@ -38,6 +40,8 @@ struct spread {
     struct {
         uint64_t not_before_ms;
         unsigned failures; /* in a row */
+        uint64_t led_term; /* the last term in which we led it, 0 for none */
+        uint64_t led_since_ms;
     } groups[LIMIT_GROUPS];
 };
 
@@ -59,6 +63,9 @@ void spread_init(struct spread *s, const struct spread_config *config, const uin
 
 /* @id was last heard from at @heard_ms. Older news than known are ignored. */
 void spread_heard(struct spread *s, uint64_t id, uint64_t heard_ms);
+
+/* We lead @group in @term with an open gate. The first call for a term is its beginning. */
+void spread_led(struct spread *s, uint32_t group, uint64_t term, uint64_t now_ms);
 
 /* Has @id (not ourselves) been heard from within break_ms? */
 bool spread_answers(const struct spread *s, uint64_t id, uint64_t now_ms);

@@ -37,9 +37,9 @@ struct call_verdict call_judge_answer(bool write, uint32_t status)
     }
 }
 
-struct call_verdict call_judge_lost(bool write, bool sent_whole)
+struct call_verdict call_judge_lost(bool write, bool perhaps_taken)
 {
-    return write && sent_whole ? report(STATUS_UNKNOWN) : retry(STATUS_UNAVAILABLE);
+    return write && perhaps_taken ? report(STATUS_UNKNOWN) : retry(STATUS_UNAVAILABLE);
 }
 
 int call_judge_deadline(bool write, bool awaiting, int refusal)

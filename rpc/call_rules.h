@@ -2,9 +2,9 @@
  *
  * A read may be tried again freely. A write is tried again only when it was certainly not done: some byte of
  * it was never handed to the kernel (a node acts on whole frames only), or the node said that nothing was
- * done. Everything else that is not an answer is UNKNOWN, and the caller's to decide: a second try of a write
- * that was done would undo what others wrote in between. (Exactly-once sessions, when they come, change
- * call_judge_* and nothing else.) */
+ * done, in an answer or by a goodbye for all that it left unanswered. Everything else that is not an answer
+ * is UNKNOWN, and the caller's to decide: a second try of a write that was done would undo what others wrote
+ * in between. (Exactly-once sessions, when they come, change call_judge_* and nothing else.) */
 #ifndef WB_RPC_CALL_RULES_H
 #define WB_RPC_CALL_RULES_H
 
@@ -25,9 +25,9 @@ struct call_verdict {
 
 /* A node answered @status (any number: a newer node may know more). */
 struct call_verdict call_judge_answer(bool write, uint32_t status);
-/* The connection was lost before the answer. @sent_whole: every byte of the request was handed to the kernel.
- */
-struct call_verdict call_judge_lost(bool write, bool sent_whole);
+/* The connection was lost before the answer. @perhaps_taken: every byte of the request was handed to the
+ * kernel, and the node said no goodbye. */
+struct call_verdict call_judge_lost(bool write, bool perhaps_taken);
 /* The deadline passed. @awaiting: a whole request is out and unanswered. @refusal: the last reason why the
  * call had to wait, STATUS_OK if there was none. Returns what to report. */
 int call_judge_deadline(bool write, bool awaiting, int refusal);

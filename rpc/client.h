@@ -28,6 +28,7 @@ enum {
     CLIENT_STALE_MS = 5,        /* after such a rest, look whether the peer has closed before sending */
     CLIENT_RECONNECT_MIN_MS = 10,
     CLIENT_RECONNECT_MAX_MS = 200,
+    CLIENT_GOODBYE_MS = 50, /* a node that said goodbye while calls were out is left alone for so long */
     CLIENT_TOPOLOGY_MAX_MS =
         30, /* between questions for the leaders while one is missed; half of it at least */
     CLIENT_TOPOLOGY_WAIT_MS = 100, /* for an answer, before another node is asked as well */
@@ -124,6 +125,7 @@ struct client_conn {
     struct list calls; /* in the order sent */
     bool asking;       /* a Topology question is out */
     bool suspect;
+    bool goodbye;             /* its node said goodbye: what it has not answered, it has not done */
     uint64_t silent_since_ms; /* the oldest request, but flushes, sent since something was received; 0:
                                  nothing owed */
     uint64_t last_io_ms;
@@ -191,8 +193,10 @@ void client_ask_topology(struct wbcache *cache, struct client_conn *conn, uint64
 void client_calls_lost(struct wbcache *cache, struct client_conn *conn, bool failed, uint64_t now_ms);
 /* @conn is suspect: let its reads wait for another node. */
 void client_calls_recall_reads(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
-/* A whole frame came. False: it makes no sense, drop the connection. */
-bool client_call_answered(
+/* A whole frame came: an answer, the node's goodbye, or something that makes no sense. After the two latter
+ * the connection is of no more use. */
+enum client_frame { CLIENT_FRAME_ANSWER, CLIENT_FRAME_GOODBYE, CLIENT_FRAME_SENSELESS };
+enum client_frame client_call_answered(
     struct wbcache *cache, struct client_conn *conn, struct bytes payload, uint64_t now_ms);
 /* Forget every call, DONE or not. */
 void client_calls_drop(struct wbcache *cache);
@@ -213,7 +217,7 @@ bool client_conn_queue(struct client_conn *conn, uint64_t id, uint32_t deadline_
     bool quick, uint64_t now_ms);
 /* Hand to the kernel what it takes. */
 void client_conn_flush(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
-/* After a rest: notice that the peer has closed, before a write is sent into the void. */
+/* After a rest: notice that the peer has closed or said goodbye, before a write is sent into the void. */
 void client_conn_check_rested(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
 /* Its timeouts: connecting, hello, silence. */
 void client_conn_tick(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);

@@ -383,12 +383,16 @@ static bool call_complete(struct wbcache *cache, struct call *call, int code, Wb
     return true;
 }
 
-bool client_call_answered(
+enum client_frame client_call_answered(
     struct wbcache *cache, struct client_conn *conn, struct bytes payload, uint64_t now_ms)
 {
     Wbrpc__Response *response = wbrpc__response__unpack(NULL, payload.len, payload.data);
     if (response == NULL) {
-        return false;
+        return CLIENT_FRAME_SENSELESS;
+    }
+    if (response->id == 0 && response->status == STATUS_SHUTTING_DOWN) {
+        wbrpc__response__free_unpacked(response, NULL);
+        return CLIENT_FRAME_GOODBYE;
     }
     bool kept = false;
     struct call *call = call_by_id(cache, response->id);
@@ -408,7 +412,7 @@ bool client_call_answered(
     if (!kept) {
         wbrpc__response__free_unpacked(response, NULL);
     }
-    return true;
+    return CLIENT_FRAME_ANSWER;
 }
 
 void client_calls_lost(struct wbcache *cache, struct client_conn *conn, bool failed, uint64_t now_ms)
@@ -417,8 +421,8 @@ void client_calls_lost(struct wbcache *cache, struct client_conn *conn, bool fai
     snprintf(why, sizeof why, "connection to %s: %s", cache->map.nodes[conn->node].address, conn->error);
     list_for_each (it, tmp, &conn->calls) {
         struct call *call = list_entry(it, struct call, link);
-        struct call_verdict verdict =
-            call_judge_lost(call_writes(call), call->end_offset <= conn->stream_sent);
+        bool perhaps_taken = call->end_offset <= conn->stream_sent && !conn->goodbye;
+        struct call_verdict verdict = call_judge_lost(call_writes(call), perhaps_taken);
         if (verdict.next == CALL_NEXT_REPORT || call->kind == CALL_TOPOLOGY) {
             client_call_finish(cache, call, verdict.code, why);
         } else {

@@ -42,6 +42,7 @@ static void conn_reset(struct client_conn *conn)
     conn->stream_queued = 0;
     conn->asking = false;
     conn->suspect = false;
+    conn->goodbye = false;
     conn->silent_since_ms = 0;
 }
 
@@ -74,6 +75,18 @@ void client_conn_lose(
     cache->ask_at_ms = now_ms; /* if a leader is missed now, look for it at once */
     client_calls_lost(cache, conn, failed, now_ms);
     conn_reset(conn);
+}
+
+/* Closing a resting connection is a node's right: the next call connects again. If calls are out, it is most
+ * likely stopping: they look for another leader, and come back to it a moment later at the earliest. */
+static void conn_take_goodbye(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms)
+{
+    bool busy = conn->phase == CONN_HELLO || !list_empty(&conn->calls);
+    conn->goodbye = true;
+    client_conn_lose(cache, conn, "the node closed it", busy, now_ms);
+    if (busy) {
+        conn->retry_at_ms = now_ms + CLIENT_GOODBYE_MS;
+    }
 }
 
 /* ---- Connecting ---- */
@@ -167,71 +180,6 @@ static void conn_connected(struct wbcache *cache, struct client_conn *conn, uint
     }
 }
 
-/* ---- Sending ---- */
-
-bool client_conn_queue(struct client_conn *conn, uint64_t id, uint32_t deadline_ms, struct bytes body,
-    bool quick, uint64_t now_ms)
-{
-    size_t before = conn->out.len;
-    request_frame(&conn->out, id, deadline_ms, body);
-    if (conn->out.failed) {
-        conn->out.failed = false;
-        conn->out.len = before;
-        return false;
-    }
-    conn->stream_queued += conn->out.len - before;
-    if (quick && conn->silent_since_ms == 0) {
-        conn->silent_since_ms = now_ms;
-    }
-    return true;
-}
-
-void client_conn_flush(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms)
-{
-    while (conn->phase >= CONN_HELLO && conn->out_sent < conn->out.len) {
-        ssize_t n =
-            send(conn->fd, conn->out.data + conn->out_sent, conn->out.len - conn->out_sent, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            if (errno != EAGAIN && errno != EWOULDBLOCK) {
-                client_conn_lose(cache, conn, strerror(errno), true, now_ms);
-            }
-            return;
-        }
-        conn->out_sent += (size_t)n;
-        conn->stream_sent += (uint64_t)n;
-        conn->last_io_ms = now_ms;
-        if (conn->out_sent >= OUT_KEEP_BYTES && conn->out_sent >= conn->out.len / 2) {
-            buf_consume(&conn->out, conn->out_sent);
-            conn->out_sent = 0;
-        }
-    }
-    if (conn->out_sent > 0 && conn->out_sent == conn->out.len) {
-        conn->out_sent = 0;
-        if (conn->out.cap > OUT_KEEP_BYTES) {
-            buf_deinit(&conn->out);
-        } else {
-            buf_clear(&conn->out);
-        }
-    }
-}
-
-void client_conn_check_rested(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms)
-{
-    char byte;
-    if (conn->phase != CONN_READY || now_ms - conn->last_io_ms < CLIENT_STALE_MS) {
-        return;
-    }
-    ssize_t n = recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (n == 0) {
-        client_conn_lose(cache, conn, "closed by the node", false, now_ms);
-    } else if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-        client_conn_lose(cache, conn, strerror(errno), true, now_ms);
-    }
-}
-
 /* ---- Receiving ---- */
 
 /* Something was heard: it lives. */
@@ -265,7 +213,13 @@ static void conn_take_frames(struct wbcache *cache, struct client_conn *conn, ui
     while (conn->phase >= CONN_HELLO && (s = conn_input_next(&conn->in, &payload)) == STATUS_OK) {
         any = true;
         conn_heard(cache, conn, now_ms);
-        if (!client_call_answered(cache, conn, payload, now_ms)) {
+        switch (client_call_answered(cache, conn, payload, now_ms)) {
+        case CLIENT_FRAME_ANSWER:
+            break;
+        case CLIENT_FRAME_GOODBYE:
+            conn_take_goodbye(cache, conn, now_ms);
+            return;
+        case CLIENT_FRAME_SENSELESS:
             client_conn_lose(cache, conn, "the node sent a message that makes no sense", true, now_ms);
             return;
         }
@@ -310,6 +264,75 @@ static void conn_receive(struct wbcache *cache, struct client_conn *conn, uint64
         if ((size_t)n < room) {
             return; /* there was no more: save a system call */
         }
+    }
+}
+
+/* ---- Sending ---- */
+
+bool client_conn_queue(struct client_conn *conn, uint64_t id, uint32_t deadline_ms, struct bytes body,
+    bool quick, uint64_t now_ms)
+{
+    size_t before = conn->out.len;
+    request_frame(&conn->out, id, deadline_ms, body);
+    if (conn->out.failed) {
+        conn->out.failed = false;
+        conn->out.len = before;
+        return false;
+    }
+    conn->stream_queued += conn->out.len - before;
+    if (quick && conn->silent_since_ms == 0) {
+        conn->silent_since_ms = now_ms;
+    }
+    return true;
+}
+
+void client_conn_flush(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms)
+{
+    while (conn->phase >= CONN_HELLO && conn->out_sent < conn->out.len) {
+        ssize_t n =
+            send(conn->fd, conn->out.data + conn->out_sent, conn->out.len - conn->out_sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            if (errno != EAGAIN && errno != EWOULDBLOCK) {
+                const char *why = strerror(errno);
+                conn_receive(cache, conn, now_ms); /* what the node said before it closed counts first */
+                client_conn_lose(cache, conn, why, true, now_ms);
+            }
+            return;
+        }
+        conn->out_sent += (size_t)n;
+        conn->stream_sent += (uint64_t)n;
+        conn->last_io_ms = now_ms;
+        if (conn->out_sent >= OUT_KEEP_BYTES && conn->out_sent >= conn->out.len / 2) {
+            buf_consume(&conn->out, conn->out_sent);
+            conn->out_sent = 0;
+        }
+    }
+    if (conn->out_sent > 0 && conn->out_sent == conn->out.len) {
+        conn->out_sent = 0;
+        if (conn->out.cap > OUT_KEEP_BYTES) {
+            buf_deinit(&conn->out);
+        } else {
+            buf_clear(&conn->out);
+        }
+    }
+}
+
+void client_conn_check_rested(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms)
+{
+    char byte;
+    if (conn->phase != CONN_READY || now_ms - conn->last_io_ms < CLIENT_STALE_MS) {
+        return;
+    }
+    ssize_t n = recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n == 0) {
+        client_conn_lose(cache, conn, "closed by the node", false, now_ms);
+    } else if (n > 0) {
+        conn_receive(cache, conn, now_ms); /* perhaps a goodbye */
+    } else if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        client_conn_lose(cache, conn, strerror(errno), true, now_ms);
     }
 }
 

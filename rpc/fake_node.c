@@ -22,6 +22,7 @@ enum { CONNS_MAX = 32 };
 
 struct fake_conn {
     int fd;
+    bool ended; /* goodbye was said */
     struct conn_input in;
 };
 
@@ -48,6 +49,15 @@ static bool send_response(int fd, const Wbrpc__Response *response)
     bool ok = send_all(fd, out.data, out.len);
     buf_deinit(&out);
     return ok;
+}
+
+static void say_goodbye(struct fake_conn *conn)
+{
+    Wbrpc__Response response = WBRPC__RESPONSE__INIT;
+    response.status = STATUS_SHUTTING_DOWN;
+    send_response(conn->fd, &response);
+    shutdown(conn->fd, SHUT_WR);
+    conn->ended = true;
 }
 
 static bool answer_topology(struct fake_node *node, int fd, uint64_t id)
@@ -134,6 +144,9 @@ static bool serve(struct fake_node *node, struct fake_conn *conn, struct bytes p
         case FAKE_DROP:
             keep = false;
             break;
+        case FAKE_GOODBYE:
+            say_goodbye(conn);
+            break;
         case FAKE_GARBAGE:
             keep = send_all(conn->fd, "\xff\xff\xff\xffgarbage", 11);
             break;
@@ -162,11 +175,17 @@ static void conn_readable(struct fake_node *node, struct fake_conn *conn)
         conn_close(conn);
         return;
     }
+    if (conn->ended) {
+        pthread_mutex_lock(&node->cluster->lock);
+        node->discarded += (size_t)n;
+        pthread_mutex_unlock(&node->cluster->lock);
+        return;
+    }
     conn_input_received(&conn->in, (size_t)n);
     struct bytes payload;
     pthread_mutex_lock(&node->cluster->lock);
     bool keep = true;
-    while (keep && conn_input_next(&conn->in, &payload) == STATUS_OK) {
+    while (keep && !conn->ended && conn_input_next(&conn->in, &payload) == STATUS_OK) {
         keep = serve(node, conn, payload);
     }
     pthread_mutex_unlock(&node->cluster->lock);
@@ -183,6 +202,7 @@ static void accept_one(struct fake_node *node, struct fake_conn *conns)
             int on = 1;
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
             conns[i].fd = fd;
+            conns[i].ended = false;
             conn_input_init(&conns[i].in, LIMIT_FRAME_BYTES);
             pthread_mutex_lock(&node->cluster->lock);
             node->connections++;
@@ -207,6 +227,13 @@ static void *run(void *arg)
         pthread_mutex_lock(&node->cluster->lock);
         bool paused = node->paused;
         bool stopping = node->stopping;
+        for (unsigned i = 0; i < CONNS_MAX && node->leaving; i++) {
+            if (conns[i].fd >= 0 && !conns[i].ended) {
+                say_goodbye(&conns[i]);
+            }
+        }
+        node->leaving = false;
+        pthread_cond_broadcast(&node->cluster->changed);
         pthread_mutex_unlock(&node->cluster->lock);
         if (stopping) {
             break;
@@ -263,6 +290,7 @@ void fake_cluster_start(struct fake_cluster *cluster, unsigned group_count, fake
 {
     *cluster = (struct fake_cluster){.group_count = group_count, .script = script, .data = data};
     pthread_mutex_init(&cluster->lock, NULL);
+    pthread_cond_init(&cluster->changed, NULL);
     for (unsigned g = 0; g < group_count; g++) {
         cluster->leaders[g] = g % FAKE_NODES + 1;
     }
@@ -295,6 +323,7 @@ void fake_cluster_stop(struct fake_cluster *cluster)
     for (unsigned i = 0; i < FAKE_NODES; i++) {
         fake_node_kill(&cluster->nodes[i]);
     }
+    pthread_cond_destroy(&cluster->changed);
     pthread_mutex_destroy(&cluster->lock);
 }
 
@@ -303,6 +332,17 @@ const char *fake_cluster_addresses(const struct fake_cluster *cluster, char out[
     snprintf(out, 128, "%s,%s,%s", cluster->nodes[0].address, cluster->nodes[1].address,
         cluster->nodes[2].address);
     return out;
+}
+
+void fake_node_goodbye(struct fake_node *node)
+{
+    pthread_mutex_lock(&node->cluster->lock);
+    node->leaving = true;
+    wake(node);
+    while (node->leaving) {
+        pthread_cond_wait(&node->cluster->changed, &node->cluster->lock);
+    }
+    pthread_mutex_unlock(&node->cluster->lock);
 }
 
 void fake_node_pause(struct fake_node *node, bool paused)

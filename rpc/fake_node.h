@@ -24,6 +24,7 @@ enum fake_action {
     FAKE_SILENCE, /* never answer this one */
     FAKE_DROP,    /* close the connection instead */
     FAKE_GARBAGE, /* send bytes that are no frame */
+    FAKE_GOODBYE, /* end the connection in an orderly way instead; what comes after it is discarded */
 };
 
 /* What to do with a request that is not Topology. @response has the id; its status is OK, and for get, set,
@@ -45,16 +46,19 @@ struct fake_node {
     bool running;
     /* under the cluster's lock */
     bool stopping;
+    bool leaving;         /* to say goodbye on all its connections; then it is false again */
     bool paused;          /* reads nothing, like a stopped process: its kernel still accepts */
     bool topology_silent; /* does not answer Topology */
     unsigned requests;    /* that the script was asked about */
     unsigned topologies;  /* answered */
+    size_t discarded;     /* bytes that came after a goodbye */
     unsigned connections; /* accepted since the start */
     uint32_t last_deadline_ms;
 };
 
 struct fake_cluster {
     pthread_mutex_t lock;
+    pthread_cond_t changed; /* some node's `leaving` */
     struct fake_node nodes[FAKE_NODES];
     unsigned group_count;
     unsigned leaders[8]; /* node ids, 0: not known */
@@ -70,6 +74,8 @@ void fake_cluster_stop(struct fake_cluster *cluster);
 const char *fake_cluster_addresses(const struct fake_cluster *cluster, char out[128]);
 /* As if killed: connections are reset, the port refuses. */
 void fake_node_kill(struct fake_node *node);
+/* It says goodbye on all its connections, as to idle clients, and goes on. Returns when they are sent. */
+void fake_node_goodbye(struct fake_node *node);
 /* Change what is under the lock. */
 void fake_node_pause(struct fake_node *node, bool paused);
 void fake_cluster_lead(struct fake_cluster *cluster, unsigned group, unsigned node_id);

@@ -1,5 +1,5 @@
 /* A libFuzzer target for what a stranger's bytes reach first: the input buffer, the frames, the requests.
- * Build with clang and -DWB_FUZZ=ON; run `rpc/frame_fuzz -max_total_time=60`.
+ * Build and run with tools/fuzz.
  *
  * The first byte chooses the sizes of the pieces in which the others arrive. Whatever they are, the same
  * frames must come out, memory must stay within the promises of conn_input.h and request_codec.h, and a

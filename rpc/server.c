@@ -174,7 +174,7 @@ void rpc_server_close(struct rpc_server *server, unsigned grace_ms, void (*cb)(v
         close_all(server);
     } else {
         list_for_each (it, tmp, &server->conns) {
-            server_conn_end(list_entry(it, struct rpc_conn, link));
+            server_conn_leave(list_entry(it, struct rpc_conn, link));
         }
         uv_timer_start(&server->grace, on_grace_over, grace_ms, 0);
     }

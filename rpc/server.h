@@ -32,8 +32,8 @@ struct rpc_server_config {
     unsigned requests_max;    /* unanswered per connection: over it, its socket is not read */
     size_t output_max;        /* unsent bytes per connection: over it, its socket is not read; over four times
                                  as much, answers to requests already taken become OVERLOADED if they are long */
-    unsigned idle_timeout_ms; /* a connection with no whole frame for so long and nothing pending is closed;
-                                 0: never */
+    unsigned idle_timeout_ms; /* a connection with no whole frame for so long and nothing pending is closed,
+                                 with a goodbye if the client reads; 0: never */
     const struct logger *logger;
     /* Called for each request, in order of arrival. May call rpc_reply at once. */
     void (*on_request)(void *data, struct rpc_request *request);
@@ -56,9 +56,10 @@ unsigned rpc_server_port(const struct rpc_server *server);
 unsigned rpc_server_connections(const struct rpc_server *server);
 uint64_t rpc_server_requests(const struct rpc_server *server);
 
-/* Stop listening and reading; connections close once their last answers are written (at most @grace_ms).
- * @cb fires once, when every handle is closed; the server is freed after it returns. Requests that are not
- * answered yet must still be answered (rpc_reply) before @cb can fire. */
+/* Stop listening and taking requests; each connection ends with the answers that it is owed and a goodbye
+ * (docs/protocol.md), and closes when its client does, at the latest after @grace_ms (0: all close at once,
+ * without a word). @cb fires once, when every handle is closed; the server is freed after it returns.
+ * Requests that are not answered yet must still be answered (rpc_reply) before @cb can fire. */
 void rpc_server_close(struct rpc_server *server, unsigned grace_ms, void (*cb)(void *data), void *data);
 
 #endif

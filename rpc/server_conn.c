@@ -71,7 +71,8 @@ static void conn_set_reading(struct rpc_conn *conn, bool reading)
     }
 }
 
-void server_conn_end(struct rpc_conn *conn)
+/* Read no more; close once the answers owed are written. */
+static void conn_end(struct rpc_conn *conn)
 {
     if (conn->state != CONN_SERVING) {
         return;
@@ -79,6 +80,12 @@ void server_conn_end(struct rpc_conn *conn)
     conn_move(conn, CONN_ENDING);
     conn_set_reading(conn, false);
     server_mark_dirty(conn);
+}
+
+void server_conn_leave(struct rpc_conn *conn)
+{
+    conn->goodbye = conn->goodbye || conn->state == CONN_SERVING;
+    conn_end(conn);
 }
 
 static void on_shut_down(uv_shutdown_t *request, int status)
@@ -230,7 +237,7 @@ static void conn_refuse(struct rpc_conn *conn, enum status status, const char *m
     log_warn(conn->server->config.logger, "client-refused", "conn=%llu status=%s reason=\"%s\"",
         (unsigned long long)conn->id, status_name((int)status), message);
     answer_error(conn, 0, status, message);
-    server_conn_end(conn);
+    conn_end(conn);
 }
 
 static void conn_take_frame(struct rpc_conn *conn, struct bytes payload, uint64_t now_ms)
@@ -280,7 +287,7 @@ static void conn_process(struct rpc_conn *conn)
     if (conn->state == CONN_SERVING) {
         conn_set_reading(conn, !conn->peer_ended && !conn_capped(conn));
         if (conn->peer_ended && !conn_capped(conn)) {
-            server_conn_end(conn); /* all whole frames are taken */
+            conn_end(conn); /* all whole frames are taken */
         }
     }
 }
@@ -312,14 +319,23 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 /* ---- Turns ---- */
 
+static bool conn_owes(const struct rpc_conn *conn)
+{
+    return conn->requests_pending > 0 || conn->out.len > 0 || conn->writing;
+}
+
 void server_conn_turn(struct rpc_conn *conn)
 {
     conn_write(conn);
     if (conn->state == CONN_SERVING && !conn->reading) {
         conn_process(conn);
     }
-    bool owes = conn->requests_pending > 0 || conn->out.len > 0 || conn->writing;
-    if (conn->state == CONN_ENDING && !owes) {
+    if (conn->state == CONN_ENDING && conn->goodbye && !conn_owes(conn)) {
+        conn->goodbye = false;
+        answer_error(conn, 0, STATUS_SHUTTING_DOWN, "the node closes this connection; nothing was done");
+        conn_write(conn);
+    }
+    if (conn->state == CONN_ENDING && !conn_owes(conn)) {
         if (conn->peer_ended) {
             server_conn_close(conn);
         } else {
@@ -344,7 +360,11 @@ void server_conn_sweep(struct rpc_conn *conn, uint64_t now_ms)
     if (idle_ms > 0 && !busy && conn->state < CONN_LINGERING && now_ms - conn->last_frame_ms >= idle_ms) {
         log_debug(conn->server->config.logger, "client-idle", "conn=%llu unsent=%zu",
             (unsigned long long)conn->id, unsent);
-        server_conn_close(conn);
+        if (conn->state == CONN_SERVING && unsent == 0) {
+            server_conn_leave(conn);
+        } else {
+            server_conn_close(conn);
+        }
     }
 }
 

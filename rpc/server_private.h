@@ -53,7 +53,8 @@ struct rpc_server {
  *
  * SERVING    reads requests (unless a cap is reached) and answers them.
  * ENDING     reads no more; the answers still owed are written first. After the peer's end of file, after a
- *            malformed message, or when the server closes.
+ *            malformed message, when it was idle, or when the server closes. In the two last cases a goodbye
+ *            follows the answers: whatever the client sent and has no answer to was not taken.
  * LINGERING  has shut down its writing side and discards what comes, so that unread input doesn't make the
  * kernel reset the connection before the peer has read our last words. Not after the peer's end of file.
  * CLOSING    uv_close was called. */
@@ -70,6 +71,7 @@ struct rpc_conn {
     enum conn_state state;
     bool reading;
     bool peer_ended; /* end of file came: nobody will send more */
+    bool goodbye;    /* ENDING: one is to be said when nothing else is owed */
     bool writing;    /* `leaving` belongs to a uv_write */
     bool closed;     /* the handle is closed; only unanswered requests keep the struct */
     struct conn_input in;
@@ -94,8 +96,8 @@ void server_conn_accept(struct rpc_server *server);
 void server_conn_turn(struct rpc_conn *conn);
 /* Look at its timeouts. */
 void server_conn_sweep(struct rpc_conn *conn, uint64_t now_ms);
-/* Read no more; close once the answers owed are written. */
-void server_conn_end(struct rpc_conn *conn);
+/* Take no more requests; say goodbye and close once the answers owed are written. */
+void server_conn_leave(struct rpc_conn *conn);
 /* Close now, whatever is owed. */
 void server_conn_close(struct rpc_conn *conn);
 

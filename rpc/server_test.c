@@ -294,6 +294,15 @@ static void expect_end(int fd)
     close(fd);
 }
 
+/* An orderly end: the goodbye, and nothing after it. */
+static void expect_goodbye(int fd)
+{
+    char byte;
+    expect(fd, 0, STATUS_SHUTTING_DOWN);
+    assert_int_equal(recv(fd, &byte, 1, 0), 0);
+    close(fd);
+}
+
 /* ---- Tests ---- */
 
 static void a_request_that_arrives_byte_by_byte_is_answered(void **state)
@@ -412,8 +421,8 @@ static void silence_in_the_middle_of_a_frame_ends_the_connection(void **state)
     int half = dial(&f);
     int quiet = dial(&f);
     send_bytes(half, "\x00\x00\x00\x10half", 8);
-    expect_end(half);
-    expect_end(quiet);
+    expect_goodbye(half);
+    expect_goodbye(quiet);
     stop(&f);
 }
 
@@ -425,10 +434,10 @@ static void a_connection_that_waits_for_its_answer_is_not_idle(void **state)
     send_get(waiting, 3);
     await_handled(&f, 1);
     int quiet = dial(&f);
-    expect_end(quiet); /* so a whole timeout has passed */
+    expect_goodbye(quiet); /* so a whole timeout has passed */
     release(&f);
     expect(waiting, 3, STATUS_OK);
-    expect_end(waiting);
+    expect_goodbye(waiting);
     stop(&f);
 }
 
@@ -514,7 +523,7 @@ static void a_deaf_client_is_closed_after_the_idle_timeout(void **state)
     }
     await_handled(&f, 2);
     for (int i = 0; i < 3; i++) {
-        expect_end(dial(&f)); /* a quiet connection ends after a whole timeout */
+        expect_goodbye(dial(&f)); /* a quiet connection ends after a whole timeout */
     }
     /* What had been written before can still be read; then the connection ends before all was answered. */
     unsigned whole = 0;
@@ -593,11 +602,68 @@ static void closing_lets_pending_requests_be_answered_within_the_grace(void **st
     send_get(fd, 1);
     await_handled(&f, 1);
     begin_close(&f);
-    send_get(fd, 2); /* not read any more, so never answered */
+    send_get(fd, 2); /* not taken any more, and the goodbye says so */
     release(&f);
     expect(fd, 1, STATUS_OK);
-    expect_end(fd);
+    expect_goodbye(fd);
     join(&f);
+    assert_int_equal(f.handled, 1);
+}
+
+static void requests_that_come_after_the_goodbye_are_discarded_not_reset(void **state)
+{
+    struct fixture f = {.answer_bytes = 10};
+    start(&f, &(struct rpc_server_config){0});
+    f.grace_ms = 20000;
+    int fd = dial(&f);
+    send_get(fd, 1);
+    expect(fd, 1, STATUS_OK);
+    begin_close(&f);
+    expect(fd, 0, STATUS_SHUTTING_DOWN);
+    for (uint64_t id = 2; id < 1000; id++) {
+        send_get(fd, id); /* a reset would make one of them fail */
+    }
+    char byte;
+    assert_int_equal(recv(fd, &byte, 1, 0), 0);
+    close(fd); /* the server has waited for this, and long less than its grace */
+    join(&f);
+    assert_int_equal(f.handled, 1);
+}
+
+static void requests_held_back_by_a_cap_are_not_taken_before_the_goodbye(void **state)
+{
+    struct fixture f = {.hold = true};
+    start(&f, &(struct rpc_server_config){.requests_max = 2});
+    f.grace_ms = 20000;
+    int fd = dial(&f);
+    struct buf out;
+    buf_init(&out);
+    for (uint64_t id = 1; id <= 5; id++) {
+        put_get(&out, id);
+    }
+    send_bytes(fd, out.data, out.len);
+    buf_deinit(&out);
+    await_handled(&f, 2);
+    begin_close(&f);
+    release(&f);
+    expect(fd, 2, STATUS_OK);
+    expect(fd, 1, STATUS_OK);
+    expect_goodbye(fd);
+    join(&f);
+    assert_int_equal(f.handled, 2);
+}
+
+static void the_grace_ends_for_a_client_that_does_not_close(void **state)
+{
+    struct fixture f = {.answer_bytes = 10};
+    start(&f, &(struct rpc_server_config){0});
+    f.grace_ms = 50;
+    int fd = dial(&f);
+    send_get(fd, 1);
+    expect(fd, 1, STATUS_OK);
+    begin_close(&f);
+    join(&f);
+    expect_goodbye(fd);
 }
 
 static void closing_without_grace_waits_for_the_handlers_replies_only(void **state)
@@ -674,6 +740,9 @@ int main(void)
         cmocka_unit_test(an_answer_above_the_frames_limit_becomes_too_big),
         cmocka_unit_test(a_reply_after_its_connection_has_gone_is_dropped),
         cmocka_unit_test(closing_lets_pending_requests_be_answered_within_the_grace),
+        cmocka_unit_test(requests_that_come_after_the_goodbye_are_discarded_not_reset),
+        cmocka_unit_test(requests_held_back_by_a_cap_are_not_taken_before_the_goodbye),
+        cmocka_unit_test(the_grace_ends_for_a_client_that_does_not_close),
         cmocka_unit_test(closing_without_grace_waits_for_the_handlers_replies_only),
         cmocka_unit_test(addresses_that_cannot_be_listened_on_are_refused_with_words),
         cmocka_unit_test(names_and_every_address_can_be_listened_on),

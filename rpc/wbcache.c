@@ -220,7 +220,8 @@ static int begin_one(struct wbcache *cache, const char *what, enum call_kind kin
     }
     struct call *call = client_call_new(cache, kind, owner);
     if (call == NULL) {
-        return client_fail(cache, WBCACHE_NOMEM, "%s: out of memory", what);
+        client_fail(cache, WBCACHE_NOMEM, "%s: out of memory", what);
+        return WBCACHE_NOMEM;
     }
     call->slot = slot_of(key);
     call->n_results = 1;
@@ -233,7 +234,8 @@ static int begin_one(struct wbcache *cache, const char *what, enum call_kind kin
     call->deadline_ms = now_ms + cache->options.deadline_ms;
     if (client_call_begin(cache, call, now_ms) != WBCACHE_OK) {
         client_call_free(cache, call);
-        return client_fail(cache, WBCACHE_NOMEM, "%s: out of memory", what);
+        client_fail(cache, WBCACHE_NOMEM, "%s: out of memory", what);
+        return WBCACHE_NOMEM;
     }
     *out = call;
     return WBCACHE_OK;

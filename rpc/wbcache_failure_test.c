@@ -273,6 +273,72 @@ static void a_write_cut_off_after_it_was_sent_is_unknown_and_a_read_is_tried_aga
     }
 }
 
+static void what_a_goodbye_left_unanswered_was_not_done_and_is_tried_again(void **state)
+{
+    (void)state;
+    enum { WRITES = 20 };
+    struct fixture f = {.plan = {.fail_first = 1, .action = FAKE_GOODBYE}};
+    start(&f, fail_then_serve, 10000);
+    assert_int_equal(set(&f), WBCACHE_OK);
+    assert_int_equal(seen(&f).tries, 2);
+    assert_true(seen(&f).last_ms - seen(&f).first_ms >= 49); /* the node is left alone for a moment */
+    stop(&f);
+
+    /* Many on their way: the first is met by the goodbye, the others come after it. */
+    struct fixture g = {.plan = {.fail_first = 1, .action = FAKE_GOODBYE}};
+    start(&g, fail_then_serve, 10000);
+    for (int i = 0; i < WRITES; i++) {
+        assert_int_equal(wbcache_send_set(g.cache, "k", 1, "v", 1, NULL), WBCACHE_OK);
+    }
+    for (int i = 0; i < WRITES; i++) {
+        struct wbcache_reply reply;
+        assert_int_equal(wbcache_receive(g.cache, &reply, 10000), WBCACHE_OK);
+        assert_int_equal(reply.code, WBCACHE_OK);
+    }
+    assert_int_equal(seen(&g).tries, WRITES + 1);
+    stop(&g);
+}
+
+/* Node 1 leaves at its first request, and node 2 leads from then on. */
+static enum fake_action leave(
+    struct fake_node *node, const Wbrpc__Request *request, Wbrpc__Response *response)
+{
+    if (node->id != 1) {
+        return FAKE_ANSWER;
+    }
+    node->cluster->leaders[0] = 2;
+    return FAKE_GOODBYE;
+}
+
+static void after_a_goodbye_the_next_leader_is_looked_for(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    start(&f, leave, 10000);
+    assert_int_equal(set(&f), WBCACHE_OK);
+    assert_int_equal(set(&f), WBCACHE_OK);
+    assert_int_equal(fake_node_requests(&f.cluster.nodes[0]), 1);
+    assert_int_equal(fake_node_requests(&f.cluster.nodes[1]), 2);
+    stop(&f);
+}
+
+static void a_goodbye_to_a_resting_connection_costs_nothing(void **state)
+{
+    (void)state;
+    struct fixture f = {.plan = {.fail_first = 0}};
+    start(&f, fail_then_serve, 10000);
+    assert_int_equal(set(&f), WBCACHE_OK);
+    fake_node_goodbye(&f.cluster.nodes[0]);
+    struct timespec rest = {.tv_nsec = 20000000};
+    nanosleep(&rest, NULL); /* as below */
+    assert_int_equal(set(&f), WBCACHE_OK);
+    assert_int_equal(seen(&f).tries, 2);
+    pthread_mutex_lock(&f.cluster.lock);
+    assert_int_equal(f.cluster.nodes[0].discarded, 0); /* it was seen before the write was sent */
+    pthread_mutex_unlock(&f.cluster.lock);
+    stop(&f);
+}
+
 static void an_unknown_read_is_simply_tried_again(void **state)
 {
     (void)state;
@@ -456,6 +522,9 @@ int main(void)
         cmocka_unit_test(an_overloaded_node_is_left_alone_for_as_long_as_it_asks),
         cmocka_unit_test(what_is_refused_for_good_is_reported_once),
         cmocka_unit_test(a_write_cut_off_after_it_was_sent_is_unknown_and_a_read_is_tried_again),
+        cmocka_unit_test(what_a_goodbye_left_unanswered_was_not_done_and_is_tried_again),
+        cmocka_unit_test(after_a_goodbye_the_next_leader_is_looked_for),
+        cmocka_unit_test(a_goodbye_to_a_resting_connection_costs_nothing),
         cmocka_unit_test(an_unknown_read_is_simply_tried_again),
         cmocka_unit_test(a_connection_closed_while_idle_costs_a_write_nothing),
         cmocka_unit_test(a_deadline_is_kept_and_told_to_the_node),

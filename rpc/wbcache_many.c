@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/check.h"
 #include "proto/limits.h"
 #include "proto/pb.h"
 #include "proto/slot.h"
@@ -64,6 +65,7 @@ static int check_items(
 static int many_init(struct many *m, struct wbcache *cache, const char *what, enum call_kind kind,
     struct wbcache_item *items, size_t n)
 {
+    CHECK(items != NULL && "check_items refuses it");
     *m = (struct many){.cache = cache, .what = what, .kind = kind, .n = n};
     m->deadline_ms = client_now_ms() + cache->options.deadline_ms;
     int code = client_need_topology(cache, m->deadline_ms);
@@ -73,7 +75,8 @@ static int many_init(struct many *m, struct wbcache *cache, const char *what, en
     m->order = calloc(n, sizeof *m->order);
     m->parts = calloc(n, sizeof(struct call *));
     if (m->order == NULL || m->parts == NULL) {
-        return client_fail(cache, WBCACHE_NOMEM, "%s: out of memory", what);
+        client_fail(cache, WBCACHE_NOMEM, "%s: out of memory", what);
+        return WBCACHE_NOMEM;
     }
     for (size_t i = 0; i < n; i++) {
         uint16_t slot = slot_of(bytes_of(items[i].key, items[i].key_len));

@@ -65,8 +65,10 @@ static void draw_shape(struct sim *sim)
         .election_timeout_ms = 300,
         .heartbeat_ms = 30,
         .snapshot_log_bytes = sim_between(c, 500, 20000),
-        .snapshot_trailing = (unsigned)sim_between(c, 1, 50),
-        .max_inflight = sim_chance(c, 500) ? 0 : 4,
+        /* Never fewer than what may be under way to a follower, twice: the configuration refuses less as
+           well. */
+        .snapshot_trailing = (unsigned)sim_between(c, 8, 50),
+        .max_inflight = 4,
         .start_delay_ms = 300,
     };
 }

@@ -122,9 +122,11 @@ static volatile sig_atomic_t running_seed_high, running_seed_low;
 
 static void on_abort(int signal_number)
 {
+    /* NOLINTBEGIN(bugprone-signal-handler) */
     fflush(stdout); /* the trace; nothing is to be saved any more if this fails */
     fprintf(stderr, "seed %" PRIu64 " FAILED: the process was aborted\n",
         (uint64_t)(uint32_t)running_seed_high << 32 | (uint32_t)running_seed_low);
+    /* NOLINTEND(bugprone-signal-handler) */
     signal(signal_number, SIG_DFL);
 }
 

@@ -274,13 +274,47 @@ static void slot_lost(struct slot *s, bool broken)
 
 /* ---- clients' connections ---- */
 
+static bool is_goodbye(const Wbrpc__Response *r)
+{
+    return r != NULL && r->id == 0 && r->status == STATUS_SHUTTING_DOWN;
+}
+
+/* The node closes @l in an orderly way: what it has not answered, it has not done. */
+static void take_goodbye(struct link *l)
+{
+    struct client *c = l->data;
+    struct engine *e = c->engine;
+    int node = (int)(l - c->links);
+    link_close(l); /* first, so that nothing is sent there again */
+    c->retry_at_ms[node] = now_ms(e) + CONNECT_PATIENCE_MS;
+    route_forget_node(&e->route, node);
+    for (unsigned i = 0; i < e->options->pipeline; i++) {
+        struct slot *s = &c->slots[i];
+        if (s->state == SLOT_SENT && s->node == node) {
+            slot_retry(s, STATUS_SHUTTING_DOWN, TICK_MS);
+        }
+    }
+}
+
+/* No answer to a request of ours: the node's goodbye, or nothing that we understand. */
+static void on_client_strange_frame(struct link *l, struct bytes payload)
+{
+    struct engine *e = ((struct client *)l->data)->engine;
+    if (is_goodbye((Wbrpc__Response *)pb_unpack(&wbrpc__response__descriptor, payload, &e->arena))) {
+        take_goodbye(l);
+    } else {
+        link_close(l);
+    }
+    arena_reset(&e->arena);
+}
+
 static void on_client_frame(struct link *l, struct bytes payload)
 {
     struct client *c = l->data;
     struct wire_answer a;
     if (!wire_answer_parse(payload, &a) || a.id < WIRE_ID_FIRST ||
         a.id - WIRE_ID_FIRST >= c->engine->options->pipeline) {
-        link_close(l);
+        on_client_strange_frame(l, payload);
         return;
     }
     struct slot *s = &c->slots[a.id - WIRE_ID_FIRST];
@@ -349,7 +383,9 @@ static void on_control_frame(struct link *l, struct bytes payload)
     struct engine *e = l->data;
     e->control_asked_ms = 0;
     Wbrpc__Response *r = (Wbrpc__Response *)pb_unpack(&wbrpc__response__descriptor, payload, &e->arena);
-    if (r == NULL || r->topology == NULL || !route_learn(&e->route, r->topology)) {
+    if (is_goodbye(r)) {
+        link_close(l); /* the next question goes to another node */
+    } else if (r == NULL || r->topology == NULL || !route_learn(&e->route, r->topology)) {
         snprintf(e->error, sizeof e->error, "%s: not a wbcache node of this cluster",
             e->route.addresses[e->control_node]);
         link_close(l);

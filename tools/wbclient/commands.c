@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "proto/base/alloc.h"
@@ -39,6 +40,18 @@ static void print_quoted(struct bytes b)
     buf_deinit(&out);
 }
 
+/* A value for a person: as it is, or quoted when it holds what a terminal would obey or cannot show. */
+static void print_for_terminal(struct bytes b)
+{
+    json_t *text = json_stringn((const char *)b.data, b.len); /* NULL unless it is valid UTF-8 */
+    if (text != NULL && words_harmless(b)) {
+        fwrite(b.data, 1, b.len, stdout);
+    } else {
+        print_quoted(b);
+    }
+    json_decref(text);
+}
+
 /* The worse of two exit codes, for commands on several keys. */
 static int worse(int a, int b)
 {
@@ -73,7 +86,11 @@ static int command_get(struct session *s, const struct bytes *args, size_t n)
         set_bytes(o, "value", bytes_of(data, len));
         session_print_json(o);
     } else {
-        fwrite(data, 1, len, stdout);
+        if (s->terminal) {
+            print_for_terminal(bytes_of(data, len));
+        } else {
+            fwrite(data, 1, len, stdout);
+        }
         if (s->terminal || s->shell) {
             putchar('\n');
         }
@@ -110,6 +127,13 @@ static int command_set(struct session *s, const struct bytes *args, size_t n)
             return session_report(s, WBCACHE_IO, "the value cannot be read from standard input");
         }
         value = buf_bytes(&input);
+        if (value.len > LIMIT_VALUE_BYTES) { /* its true size is not known: the rest was not read */
+            buf_deinit(&input);
+            char text[96];
+            snprintf(text, sizeof text, "standard input has more bytes than a value may have: %d",
+                LIMIT_VALUE_BYTES);
+            return session_report(s, WBCACHE_TOO_BIG, text);
+        }
     }
     uint64_t version;
     int code = wbcache_set(s->cache, args[0].data, args[0].len, value.data, value.len, &version);
@@ -275,6 +299,8 @@ static int command_help(struct session *s, const struct bytes *args, size_t n);
 static const struct command commands[] = {
     {"get", "KEY", "print a key's value",
         "Prints the bytes of the value as they are; a newline follows only on a terminal and in the shell.\n"
+        "On a terminal, a value that is no plain text is shown in double quotes, with \\xNN for what cannot "
+        "be printed.\n"
         "Exit code 1 when there is no such key.",
         1, 1, command_get},
     {"set", "KEY VALUE", "set a key",
@@ -312,11 +338,24 @@ const struct command *command_at(size_t i)
 static const struct command *find(struct bytes name)
 {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (bytes_equal(name, bytes_from_text(commands[i].name))) {
+        if (name.len == strlen(commands[i].name) &&
+            strncasecmp((const char *)name.data, commands[i].name, name.len) == 0) {
             return &commands[i];
         }
     }
     return NULL;
+}
+
+static int no_such_command(struct session *s, struct bytes name)
+{
+    struct buf quoted;
+    buf_init(&quoted);
+    words_quote(&quoted, name);
+    buf_append_u8(&quoted, 0);
+    int result = session_usage(
+        s, "there is no command %s; see help", quoted.failed ? "of that name" : (const char *)quoted.data);
+    buf_deinit(&quoted);
+    return result;
 }
 
 static int command_help(struct session *s, const struct bytes *args, size_t n)
@@ -324,7 +363,7 @@ static int command_help(struct session *s, const struct bytes *args, size_t n)
     if (n == 1) {
         const struct command *c = find(args[0]);
         if (c == NULL) {
-            return session_usage(s, "there is no command %s; see help", (const char *)args[0].data);
+            return no_such_command(s, args[0]);
         }
         printf("%s %s\n  %s\n", c->name, c->arguments, c->summary);
         if (c->details != NULL) {
@@ -337,6 +376,10 @@ static int command_help(struct session *s, const struct bytes *args, size_t n)
         snprintf(usage, sizeof usage, "%s %s", commands[i].name, commands[i].arguments);
         printf("  %-32s %s\n", usage, commands[i].summary);
     }
+    if (s->shell) {
+        puts("  quit                             leave (exit and Ctrl-D do it, too)\n"
+             "Words with blanks go in quotes; in double quotes \\xNN is any byte. Tab completes commands.");
+    }
     return EXIT_DONE;
 }
 
@@ -344,7 +387,7 @@ int command_run(struct session *s, const struct bytes *words, size_t n)
 {
     const struct command *c = find(words[0]);
     if (c == NULL) {
-        return session_usage(s, "there is no command %s; see help", (const char *)words[0].data);
+        return no_such_command(s, words[0]);
     }
     if (n - 1 < c->args_min || n - 1 > c->args_max) {
         return session_usage(s, "usage: %s %s", c->name, c->arguments);

@@ -1,7 +1,9 @@
 #include "tools/wbclient/repl.h"
 
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <histedit.h>
 
@@ -20,8 +22,8 @@ static int run_line(struct session *s, struct words *words, struct bytes line, b
     if (words->count == 0) {
         return EXIT_DONE;
     }
-    if (bytes_equal(words->items[0], bytes_from_text("quit")) ||
-        bytes_equal(words->items[0], bytes_from_text("exit"))) {
+    const char *name = (const char *)words->items[0].data; /* a 0 byte follows */
+    if (strcasecmp(name, "quit") == 0 || strcasecmp(name, "exit") == 0) {
         *leave = true;
         return EXIT_DONE;
     }
@@ -83,8 +85,18 @@ static unsigned char complete(EditLine *editor, int key)
     return el_insertstr(editor, " ") == 0 ? CC_REFRESH : CC_ERROR;
 }
 
+/* The line editor drops, without a word, every character that the locale does not know; C knows ASCII only.
+ */
+static void know_all_characters(void)
+{
+    if (setlocale(LC_CTYPE, "") == NULL || MB_CUR_MAX == 1) {
+        (void)setlocale(LC_CTYPE, "C.UTF-8"); /* where it is missing, ASCII has to do */
+    }
+}
+
 int repl_interactive(struct session *s)
 {
+    know_all_characters();
     EditLine *editor = el_init("wbclient", stdin, stdout, stderr);
     History *history_list = history_init();
     if (editor == NULL || history_list == NULL) {

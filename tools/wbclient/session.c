@@ -3,11 +3,13 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "tools/wbclient/words.h"
+
 static const char *advice(int code)
 {
     switch (code) {
     case WBCACHE_UNAVAILABLE:
-        return "Nothing was done. See `wbclient status`: a majority of the nodes must be up.";
+        return "See `wbclient status`: a majority of the nodes must be up, and their addresses right.";
     case WBCACHE_UNKNOWN:
         return "Read the key, or write it again if doing it twice is harmless.";
     case WBCACHE_TIMEOUT:
@@ -16,6 +18,8 @@ static const char *advice(int code)
         return "The database is slow or down. See `wbclient lag`, and try again later.";
     case WBCACHE_DATABASE_DOWN:
         return "Only keys in memory can be read until the database is back. See `wbclient status`.";
+    case WBCACHE_NO_SPACE:
+        return "Make space on the disk of the group's leader; `wbclient status` shows who leads.";
     case WBCACHE_HALTED:
         return "`wbclient status` shows why.";
     case WBCACHE_CLOSED:
@@ -29,7 +33,9 @@ static const char *advice(int code)
 int session_report(struct session *s, int code, const char *message)
 {
     const char *general = wbcache_strerror(code);
-    const char *text = message != NULL && message[0] != '\0' ? message : general;
+    /* The library's messages begin with the call and the code's name, which we show anyway. */
+    const char *text =
+        message != NULL && message[0] != '\0' ? words_behind_name(message, wbcache_code_name(code)) : general;
     const char *hint = advice(code);
     if (s->json) {
         json_t *o = json_pack("{s:s, s:s}", "error", wbcache_code_name(code), "message", text);
@@ -38,6 +44,7 @@ int session_report(struct session *s, int code, const char *message)
         }
         session_print_json(o);
     } else {
+        fflush(stdout); /* what was printed before comes before, also when both go to one pipe */
         fprintf(stderr, "wbclient: %s: %s\n", wbcache_code_name(code), text);
         if (hint != NULL) {
             fprintf(stderr, "  %s\n", hint);
@@ -65,6 +72,7 @@ int session_usage(struct session *s, const char *format, ...)
     if (s->json) {
         session_print_json(json_pack("{s:s, s:s}", "error", "USAGE", "message", text));
     } else {
+        fflush(stdout);
         fprintf(stderr, "wbclient: %s\n", text);
     }
     return EXIT_USAGE;
@@ -84,16 +92,20 @@ struct wbcache *session_connect(struct session *s, int *exit_out)
     if (s->cache != NULL) {
         return s->cache;
     }
-    if (s->cluster == NULL && getenv("WBCACHE_CLUSTER") == NULL) {
+    const char *cluster = s->cluster != NULL ? s->cluster : getenv("WBCACHE_CLUSTER");
+    if (cluster == NULL || cluster[0] == '\0') {
         *exit_out =
             session_usage(s, "no cluster is given: use --cluster HOST:PORT,... or set WBCACHE_CLUSTER");
         return NULL;
     }
     struct wbcache_options options = {.deadline_ms = s->deadline_ms};
     struct wbcache *cache = NULL;
-    int code = wbcache_open(&cache, s->cluster, &options);
+    int code = wbcache_open(&cache, cluster, &options);
     if (code != WBCACHE_OK) {
         *exit_out = session_report(s, code, cache != NULL ? wbcache_errmsg(cache) : NULL);
+        if (code == WBCACHE_INVALID) { /* the addresses are no addresses */
+            *exit_out = EXIT_USAGE;
+        }
         wbcache_close(cache);
         return NULL;
     }

@@ -349,7 +349,7 @@ int command_lag(struct session *s, const struct bytes *args, size_t n)
             "{s:o, s:o, s:i}", "groups", groups, "total", lag_json(&total), "unled", (int)total.unled));
     } else {
         json_decref(groups);
-        print_lag_line("total", &total);
+        print_lag_line(total.unled == 0 ? "total" : "known", &total);
     }
     wbcache_status_free(status);
     return total.unled == 0 ? EXIT_DONE : EXIT_FAILED;

@@ -1,6 +1,7 @@
 #include "tools/wbclient/words.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/base/alloc.h"
 
@@ -162,4 +163,30 @@ void words_quote(struct buf *out, struct bytes b)
         }
     }
     buf_append_u8(out, '"');
+}
+
+bool words_harmless(struct bytes b)
+{
+    for (size_t i = 0; i < b.len; i++) {
+        uint8_t c = b.data[i];
+        bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+        /* Those above ASCII are two bytes in UTF-8. */
+        bool high_control = c == 0xc2 && i + 1 < b.len && b.data[i + 1] >= 0x80 && b.data[i + 1] < 0xa0;
+        if (control || high_control) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const char *words_behind_name(const char *message, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *at = strstr(message, name); at != NULL; at = strstr(at + 1, name)) {
+        bool begins = at == message || (at - message >= 2 && at[-2] == ':' && at[-1] == ' ');
+        if (begins && at[len] == ':' && at[len + 1] == ' ' && at[len + 2] != '\0') {
+            return at + len + 2;
+        }
+    }
+    return message;
 }

@@ -23,4 +23,11 @@ const char *words_split(struct words *w, struct bytes line);
 /* Append @b as such a word in double quotes: what words_split reads gives @b again. */
 void words_quote(struct buf *out, struct bytes b);
 
+/* May @b go to a terminal as it is? False for control characters (but newline and tab): they could clear the
+ * screen, or type for the person. Whether it is valid UTF-8 is not asked. */
+bool words_harmless(struct bytes b);
+/* What follows "...: @name: " in @message; all of it when that isn't there. For showing a message behind the
+ * name that it begins with. */
+const char *words_behind_name(const char *message, const char *name);
+
 #endif

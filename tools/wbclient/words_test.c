@@ -105,6 +105,42 @@ static void more_words_than_the_limit_are_refused(void **state)
     buf_deinit(&line);
 }
 
+static void what_could_steer_a_terminal_is_not_harmless(void **state)
+{
+    static const char *const harmless[] = {
+        "", "apples", "two\nlines\tand a tab", "gr\xc3\xbc\xc3\x9f \xe2\x82\xac"};
+    static const char *const harmful[] = {"\x1b[2J", "a\rb", "\x7f",
+        ("\xc2\x9b"
+         "2J"),
+        "\x01"};
+    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++) {
+        assert_true(words_harmless(bytes_from_text(harmless[i])));
+    }
+    for (size_t i = 0; i < sizeof harmful / sizeof *harmful; i++) {
+        assert_false(words_harmless(bytes_from_text(harmful[i])));
+    }
+    assert_false(words_harmless(bytes_of("a\0b", 3)));
+}
+
+static void a_name_in_front_of_a_message_is_said_once(void **state)
+{
+    static const struct {
+        const char *message;
+        const char *shown;
+    } rows[] = {
+        {"set: UNKNOWN: the outcome is unknown", "the outcome is unknown"},
+        {"UNKNOWN: the outcome", "the outcome"},
+        {"open: 'x' is no node's address", "open: 'x' is no node's address"},
+        {"set: UNKNOWN", "set: UNKNOWN"},
+        {"set: UNKNOWN: ", "set: UNKNOWN: "},
+        {"the key UNKNOWN: is long", "the key UNKNOWN: is long"},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_string_equal(words_behind_name(rows[i].message, "UNKNOWN"), rows[i].shown);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +149,8 @@ int main(void)
         cmocka_unit_test(quotes_hold_blanks_binary_and_nothing),
         cmocka_unit_test(broken_quoting_is_refused_and_leaves_no_words),
         cmocka_unit_test(every_byte_survives_quoting_and_splitting),
+        cmocka_unit_test(what_could_steer_a_terminal_is_not_harmless),
+        cmocka_unit_test(a_name_in_front_of_a_message_is_said_once),
         cmocka_unit_test(more_words_than_the_limit_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

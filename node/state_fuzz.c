@@ -1,0 +1,345 @@
+/* A libFuzzer target for what a replica reads from its disk and from its leader: log entries and snapshots.
+ * Build and run with tools/fuzz.
+ *
+ * The input is a list of steps: a kind, a length, and that many bytes. Some steps are a leader's commands, so
+ * that the state gets somewhere; others are raw bytes as an entry, as a snapshot, or as changes to a snapshot
+ * of the state reached. Whatever they are: an entry either decodes or is CORRUPT, and what decodes encodes
+ * again to the same meaning; a snapshot is taken whole or not at all; the state stays sound; and a snapshot
+ * of it restores to the same snapshot.
+ *
+ * Entries that no leader proposes end a process on purpose (see group_on_apply), so they are not applied
+ * here. */
+#include <string.h>
+
+#include "node/group.h"
+#include "node/state_check.h"
+#include "proto/base/check.h"
+#include "proto/log_entry.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { SNAPSHOT_HEADER_BYTES = 24, SNAPSHOT_LENGTH_AT = 8, SNAPSHOT_HASH_AT = 16 };
+/* Indexes and versions of a log that a cluster can have written: the rest would need more than its lifetime.
+ */
+static const uint64_t index_sane = UINT64_C(1) << 40, version_base_sane = UINT64_C(1) << 62;
+
+enum step {
+    STEP_SET,
+    STEP_DELETE,
+    STEP_FLUSH_BEGIN,
+    STEP_FLUSHED,
+    STEP_FLUSH_ABORT,
+    STEP_RAW_ENTRY,        /* the message; the header is made for it */
+    STEP_BARE_ENTRY,       /* header and all */
+    STEP_RAW_SNAPSHOT,     /* the message; the header is made for it */
+    STEP_BARE_SNAPSHOT,    /* header and all */
+    STEP_CHANGED_SNAPSHOT, /* of the state reached: (place, change) pairs; the header is made to fit */
+    STEPS
+};
+
+struct run {
+    struct group *group;
+    struct buf snapshot; /* room for one */
+    struct buf entry;
+};
+
+static struct group *new_group(void)
+{
+    static const struct flusher_ops no_flusher;
+    static const struct loader_ops no_loader;
+    const struct group_config config = {
+        .group_count = 3, .node_id = 1, .hash_seed = 1, .flush = {.in_flight = 1}};
+    const struct group_env env = {.flusher = &no_flusher, .loader = &no_loader};
+    return group_create(&config, &env);
+}
+
+static uint64_t number(struct bytes b)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < b.len && i < sizeof n; i++) {
+        n |= (uint64_t)b.data[i] << (8 * i);
+    }
+    return n;
+}
+
+/* ---- Log entries ---- */
+
+static bool a_leader_proposes(const Wblog__Entry *entry, const struct state *s)
+{
+    switch (entry->command_case) {
+    case WBLOG__ENTRY__COMMAND_WRITES:
+        for (size_t i = 0; i < entry->writes->n_writes; i++) {
+            const Wblog__Write *w = entry->writes->writes[i];
+            if (w->key.len > LIMIT_KEY_BYTES || (w->has_value && w->value.len > LIMIT_VALUE_BYTES)) {
+                return false;
+            }
+        }
+        return s->born;
+    case WBLOG__ENTRY__COMMAND_GENESIS:
+        return entry->genesis->cluster_id.len == CLUSTER_ID_BYTES && entry->genesis->group_count >= 1 &&
+               entry->genesis->group_count <= LIMIT_GROUPS &&
+               entry->genesis->version_base < version_base_sane;
+    case WBLOG__ENTRY__COMMAND_CLAIMED:
+        return s->born;
+    case WBLOG__ENTRY__COMMAND_FLUSH_BEGIN:
+    case WBLOG__ENTRY__COMMAND_FLUSHED:
+    case WBLOG__ENTRY__COMMAND_FLUSH_ABORT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void check_entry(struct run *r, struct bytes raw)
+{
+    struct arena arena, again;
+    arena_init(&arena);
+    arena_init(&again);
+    Wblog__Entry *entry = NULL;
+    enum status status = log_entry_decode(raw, &arena, &entry);
+    CHECK(status == STATUS_OK || status == STATUS_CORRUPT);
+    CHECK((status == STATUS_OK) == (entry != NULL));
+    if (entry != NULL) {
+        struct buf packed, packed_again;
+        Wblog__Entry *back;
+        buf_init(&packed);
+        buf_init(&packed_again);
+        log_entry_encode(entry, &packed);
+        CHECK(packed.len % 8 == 0);
+        CHECK(log_entry_decode(buf_bytes(&packed), &again, &back) == STATUS_OK);
+        CHECK(back->command_case == entry->command_case && back->proposal == entry->proposal);
+        log_entry_encode(back, &packed_again);
+        CHECK(bytes_equal(buf_bytes(&packed), buf_bytes(&packed_again)));
+        const struct state *s = group_state(r->group);
+        if (a_leader_proposes(entry, s)) {
+            group_on_apply(r->group, s->applied_index + 1, raw, 0);
+        }
+        buf_deinit(&packed);
+        buf_deinit(&packed_again);
+    }
+    arena_deinit(&arena);
+    arena_deinit(&again);
+}
+
+static void raw_entry(struct run *r, struct bytes message)
+{
+    const uint8_t header[LOG_ENTRY_HEADER_BYTES] = {LOG_ENTRY_FORMAT};
+    buf_clear(&r->entry);
+    buf_append(&r->entry, header, sizeof header);
+    buf_append(&r->entry, message.data, message.len);
+    CHECK(!r->entry.failed);
+    store_le32(r->entry.data + 4, (uint32_t)message.len);
+    check_entry(r, buf_bytes(&r->entry));
+}
+
+static void command(struct run *r, Wblog__Entry *entry, Wblog__Entry__CommandCase command_case)
+{
+    entry->command_case = command_case;
+    entry->stamp_ms = group_state(r->group)->stamp_ms + 1;
+    buf_clear(&r->entry);
+    log_entry_encode(entry, &r->entry);
+    check_entry(r, buf_bytes(&r->entry));
+}
+
+/* The first byte is the key, of few, so that they meet; the others are the value. */
+static void write_key(struct run *r, struct bytes arg, bool has_value)
+{
+    uint8_t key = arg.len > 0 ? arg.data[0] % 8 : 0;
+    Wblog__Write write = WBLOG__WRITE__INIT, *list = &write;
+    Wblog__Writes writes = WBLOG__WRITES__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    write.key = (ProtobufCBinaryData){.len = 1, .data = &key};
+    write.has_value = has_value;
+    if (arg.len > 1) {
+        write.value = (ProtobufCBinaryData){.len = arg.len - 1, .data = (uint8_t *)(uintptr_t)(arg.data + 1)};
+        write.has_expires_at_ms = has_value && arg.data[1] % 2;
+        write.expires_at_ms = arg.data[1];
+    }
+    writes.n_writes = 1;
+    writes.writes = &list;
+    entry.writes = &writes;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_WRITES);
+}
+
+static void flush_begin(struct run *r, struct bytes arg)
+{
+    Wblog__FlushBegin begin = WBLOG__FLUSH_BEGIN__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    begin.rows_max = arg.len > 0 ? arg.data[0] : 1000;
+    begin.bytes_max = arg.len > 1 ? number(bytes_of(arg.data + 1, arg.len - 1)) : 1000;
+    entry.flush_begin = &begin;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_FLUSH_BEGIN);
+}
+
+/* The oldest batch, or the one that @arg says. */
+static void flushed(struct run *r, struct bytes arg)
+{
+    const struct state *s = group_state(r->group);
+    Wblog__Flushed done = WBLOG__FLUSHED__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    done.predecessor = s->last_batch;
+    if (arg.len > 0) {
+        done.batch = number(arg);
+    } else if (s->batch_count > 0) {
+        done.batch = list_entry(s->batches.next, struct state_batch, link)->id;
+    }
+    entry.flushed = &done;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_FLUSHED);
+}
+
+static void flush_abort(struct run *r, struct bytes arg)
+{
+    Wblog__FlushAbort back = WBLOG__FLUSH_ABORT__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    back.from_batch = number(arg);
+    entry.flush_abort = &back;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_FLUSH_ABORT);
+}
+
+static void genesis(struct run *r)
+{
+    uint8_t cluster_id[CLUSTER_ID_BYTES] = {7};
+    Wblog__Genesis birth = WBLOG__GENESIS__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    birth.cluster_id = (ProtobufCBinaryData){.len = sizeof cluster_id, .data = cluster_id};
+    birth.group_count = 3;
+    entry.genesis = &birth;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_GENESIS);
+}
+
+/* ---- Snapshots ---- */
+
+static void check_restores_to(struct bytes snapshot)
+{
+    struct group *g = new_group();
+    struct buf again;
+    buf_init(&again);
+    CHECK(group_on_restore(g, snapshot) == STATUS_OK);
+    group_on_snapshot(g, &again);
+    CHECK(bytes_equal(snapshot, buf_bytes(&again)));
+    state_check_invariants(group_state(g));
+    buf_deinit(&again);
+    group_destroy(g);
+}
+
+/* Another replica, with something in it, is given @snapshot. Where it took it, it takes over the run. */
+static void check_snapshot(struct run *r, struct bytes snapshot)
+{
+    struct run other = {.group = new_group()};
+    buf_init(&other.entry);
+    genesis(&other);
+    write_key(&other, bytes_of((const uint8_t *)"\1kept", 5), true);
+    uint64_t before = state_hash(group_state(other.group));
+    enum status status = group_on_restore(other.group, snapshot);
+    const struct state *s = group_state(other.group);
+    state_check_invariants(s);
+    CHECK(status == STATUS_OK || status == STATUS_CORRUPT);
+    if (status == STATUS_OK) {
+        check_restores_to(snapshot);
+    } else {
+        CHECK(state_hash(s) == before);
+    }
+    if (status == STATUS_OK && s->applied_index < index_sane && s->version_base < version_base_sane) {
+        struct group *old = r->group;
+        r->group = other.group;
+        other.group = old;
+    }
+    group_destroy(other.group);
+    buf_deinit(&other.entry);
+}
+
+/* Make the header in r->snapshot fit what follows it. */
+static void fit_header(struct run *r)
+{
+    struct bytes message =
+        bytes_of(r->snapshot.data + SNAPSHOT_HEADER_BYTES, r->snapshot.len - SNAPSHOT_HEADER_BYTES);
+    store_le64(r->snapshot.data + SNAPSHOT_LENGTH_AT, message.len);
+    store_le64(r->snapshot.data + SNAPSHOT_HASH_AT, bytes_hash(message, 0));
+}
+
+static void raw_snapshot(struct run *r, struct bytes message)
+{
+    buf_clear(&r->snapshot);
+    group_on_snapshot(r->group, &r->snapshot);
+    r->snapshot.len = SNAPSHOT_HEADER_BYTES;
+    buf_append(&r->snapshot, message.data, message.len);
+    CHECK(!r->snapshot.failed);
+    fit_header(r);
+    check_snapshot(r, buf_bytes(&r->snapshot));
+}
+
+static void changed_snapshot(struct run *r, struct bytes changes)
+{
+    buf_clear(&r->snapshot);
+    group_on_snapshot(r->group, &r->snapshot);
+    size_t len = r->snapshot.len - SNAPSHOT_HEADER_BYTES;
+    for (size_t i = 0; i + 1 < changes.len && len > 0; i += 2) {
+        r->snapshot.data[SNAPSHOT_HEADER_BYTES + changes.data[i] % len] ^= changes.data[i + 1];
+    }
+    fit_header(r);
+    check_snapshot(r, buf_bytes(&r->snapshot));
+}
+
+/* ---- The run ---- */
+
+static void take_step(struct run *r, enum step kind, struct bytes arg)
+{
+    switch (kind) {
+    case STEP_SET:
+    case STEP_DELETE:
+        write_key(r, arg, kind == STEP_SET);
+        return;
+    case STEP_FLUSH_BEGIN:
+        flush_begin(r, arg);
+        return;
+    case STEP_FLUSHED:
+        flushed(r, arg);
+        return;
+    case STEP_FLUSH_ABORT:
+        flush_abort(r, arg);
+        return;
+    case STEP_RAW_ENTRY:
+        raw_entry(r, arg);
+        return;
+    case STEP_BARE_ENTRY:
+        check_entry(r, arg);
+        return;
+    case STEP_RAW_SNAPSHOT:
+        raw_snapshot(r, arg);
+        return;
+    case STEP_BARE_SNAPSHOT:
+        check_snapshot(r, arg);
+        return;
+    case STEP_CHANGED_SNAPSHOT:
+    case STEPS:
+        changed_snapshot(r, arg);
+        return;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct run r = {.group = new_group()};
+    buf_init(&r.snapshot);
+    buf_init(&r.entry);
+    if (size > 0 && data[0] % 8 != 0) {
+        genesis(&r); /* else the input must bring its own */
+    }
+    size_t at = 1;
+    while (at + 2 <= size) {
+        enum step kind = (enum step)(data[at] % STEPS);
+        size_t len = data[at + 1];
+        at += 2;
+        len = len < size - at ? len : size - at;
+        take_step(&r, kind, bytes_of(data + at, len));
+        state_check_invariants(group_state(r.group));
+        at += len;
+    }
+    buf_clear(&r.snapshot);
+    group_on_snapshot(r.group, &r.snapshot);
+    check_restores_to(buf_bytes(&r.snapshot));
+    buf_deinit(&r.snapshot);
+    buf_deinit(&r.entry);
+    group_destroy(r.group);
+    return 0;
+}
