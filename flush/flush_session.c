@@ -86,6 +86,7 @@ void flush_session_start(
     s->state = FLUSH_LOOKING;
     s->looking_since_ms = now_ms;
     s->born_proposed = false;
+    s->foreign_since_ms = 0;
     forget_inspection(s);
     s->claim_proposed = false;
     s->begin_pending = false;
@@ -187,7 +188,7 @@ static void wait_for_identity(struct flush_session *s, const struct flush_inspec
     name_cluster(found, id);
     snprintf(error.message, sizeof error.message,
         "the database belongs to wbcache cluster %s (%" PRIu32
-        " groups); whether that is this one, group 0 has not told yet: see its state",
+        " groups); whether that is this one, group 0 has yet to tell",
         id, found->group_count);
     s->flusher->disconnect(s->flusher_data);
     fall_back(s, &error);
@@ -201,6 +202,17 @@ static void inspected(void *data, const struct flush_inspected *found)
     if (found->found == FLUSH_DB_FOREIGN && s->group != 0) {
         wait_for_identity(s, found);
         return;
+    }
+    /* A leader that was stopped or cut off, and does not know yet that it was replaced, would take its
+     * successor's claim for another cluster's. It knows when it has had the time to find out. */
+    if (found->found == FLUSH_DB_FOREIGN && !s->adopt) {
+        if (s->foreign_since_ms == 0) {
+            s->foreign_since_ms = s->now_ms;
+        }
+        if (s->now_ms < s->foreign_since_ms + PATIENCE_MS) {
+            wait_for_identity(s, found);
+            return;
+        }
     }
     if (found->found == FLUSH_DB_FOREIGN && !s->adopt) {
         refuse_foreign(s, found);

@@ -83,6 +83,7 @@ struct flush_session {
     uint64_t epoch;
     uint64_t sent_batch; /* the newest batch sent on this connection, or fence_batch */
     uint64_t looking_since_ms;
+    uint64_t foreign_since_ms; /* since when this office has seen another cluster's database; 0: it has not */
     uint64_t retry_at_ms;
     unsigned retry_ms;
     uint64_t suspect_again_ms; /* a suspicion before this time is not followed */

@@ -227,6 +227,25 @@ static void a_follower_far_behind_comes_back_by_a_snapshot(void **state)
     test_cluster_close(&c);
 }
 
+/* A follower's commit index can go back below what has applied; the library would label the snapshot with it.
+ */
+static void no_snapshot_is_taken_under_an_index_that_its_state_is_beyond(void **state)
+{
+    struct test_cluster c;
+    test_cluster_open(&c, 1);
+    test_cluster_open_nodes(&c);
+    struct replica *r = replica_of(wait_leader(&c, 0), 0);
+    struct raft_buffer *bufs;
+    unsigned n;
+    raft_index commit = r->raft.commit_index;
+    r->raft.commit_index = commit - 1;
+    assert_int_equal(r->fsm.snapshot(&r->fsm, &bufs, &n), RAFT_BUSY);
+    r->raft.commit_index = commit;
+    assert_int_equal(r->fsm.snapshot(&r->fsm, &bufs, &n), 0);
+    r->fsm.snapshot_finalize(&r->fsm, &bufs, &n);
+    test_cluster_close(&c);
+}
+
 static void barriers_alone_make_a_snapshot_due(void **state)
 {
     struct test_cluster c;
@@ -396,6 +415,7 @@ int main(void)
         cmocka_unit_test(the_others_go_on_when_the_leader_closes_and_it_catches_up_from_its_disk),
         cmocka_unit_test(everything_is_there_after_all_nodes_restart),
         cmocka_unit_test(a_follower_far_behind_comes_back_by_a_snapshot),
+        cmocka_unit_test(no_snapshot_is_taken_under_an_index_that_its_state_is_beyond),
         cmocka_unit_test(barriers_alone_make_a_snapshot_due),
         cmocka_unit_test(a_node_that_shuts_down_hands_all_its_groups_over),
         cmocka_unit_test(handing_over_ends_by_its_timeout_when_nobody_is_there),
