@@ -81,8 +81,8 @@ static void of_flush_connection(
 }
 
 /* The old leader lives on as a follower, and nothing went back meanwhile. */
-static void expect_a_quiet_return(
-    struct scenario *s, struct cluster *c, unsigned old, unsigned group, struct row_watch *watch)
+static void expect_a_quiet_return(struct scenario *s, struct cluster *c, unsigned old, unsigned group,
+    uint64_t refusals, struct row_watch *watch)
 {
     cluster_wait_caught_up(c, old);
     verify_all(c, s->ledger);
@@ -90,6 +90,7 @@ static void expect_a_quiet_return(
     const struct wbcache_group_status *g = status == NULL ? NULL : cluster_group(status, old, group);
     say("  node %u is %s again; it was refused by the fence %" PRIu64 " times", old,
         g == NULL ? "away" : g->role, g == NULL ? 0 : g->fenced);
+    assert_true(g != NULL && g->fenced >= refusals);
     wbcache_status_free(status);
     struct row_watch_numbers seen = row_watch_stop(watch);
     say("  %" PRIu64 " readings of the table saw %" PRIu64 " new versions and %" PRIu64 " that went back %s",
@@ -135,7 +136,7 @@ static void a_leader_stopped_inside_its_transaction_overwrites_nothing(void **st
     cluster_resume(c, old);
     PQfinish(locker);
     PQfinish(conn);
-    expect_a_quiet_return(s, c, old, group, watch);
+    expect_a_quiet_return(s, c, old, group, 0, watch);
     s->passed = true;
 }
 
@@ -197,7 +198,7 @@ static void a_transaction_that_arrives_late_is_refused_by_the_fence(void **state
     say("node %u wakes up", old);
     cluster_resume(c, old);
     PQfinish(conn);
-    expect_a_quiet_return(s, c, old, group, watch);
+    expect_a_quiet_return(s, c, old, group, 1, watch);
     cluster_end(c, s->options.keep);
     pg_proxy_stop(proxy);
     s->passed = true;

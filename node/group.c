@@ -133,7 +133,8 @@ uint64_t group_stamp(struct group *g)
     return stamp_now(&g->stamps, g->now_ms, g->wall_ms);
 }
 
-enum status group_propose_entry(struct group *g, Wblog__Entry *entry, uint64_t seq, uint64_t *index)
+enum status group_propose_entry(
+    struct group *g, Wblog__Entry *entry, uint64_t seq, bool essential, uint64_t *index)
 {
     entry->node_id = g->config.node_id;
     entry->term = g->term;
@@ -141,7 +142,7 @@ enum status group_propose_entry(struct group *g, Wblog__Entry *entry, uint64_t s
     entry->stamp_ms = group_stamp(g);
     buf_clear(&g->encode_buf);
     log_entry_encode(entry, &g->encode_buf);
-    enum status status = g->env.propose(g->env.data, buf_bytes(&g->encode_buf), index);
+    enum status status = g->env.propose(g->env.data, buf_bytes(&g->encode_buf), essential, index);
     if (g->encode_buf.cap > 4 * LIMIT_ENTRY_TARGET_BYTES) {
         buf_deinit(&g->encode_buf);
     }
@@ -203,6 +204,9 @@ uint64_t group_turn(struct group *g, uint64_t now_ms, uint64_t wall_ms)
     g->now_ms = now_ms;
     g->wall_ms = wall_ms;
     g->wake_ms = UINT64_MAX;
+    if (!g->gate_open) {
+        flush_session_stop(&g->session);
+    }
     group_evaluate_ready(g);
     group_propose_open(g);
     propose_barrier(g);
@@ -330,6 +334,7 @@ void group_on_snapshot(struct group *g, struct buf *out)
 void group_on_gate_open(struct group *g, uint64_t term, uint64_t now_ms)
 {
     CHECK(!g->gate_open);
+    flush_session_stop(&g->session); /* if no turn came in between */
     uint8_t new_cluster_id[CLUSTER_ID_BYTES];
     g->gate_open = true;
     g->term = term;
@@ -343,8 +348,8 @@ void group_on_gate_close(struct group *g)
     if (!g->gate_open) {
         return;
     }
-    g->gate_open = false;
-    flush_session_stop(&g->session);
+    g->gate_open =
+        false; /* the session ends with the next turn: an answer that is already here is still heard */
     if (g->overlay.open != NULL) { /* never proposed: certainly not done */
         list_for_each (it, next, &g->overlay.open->writers) {
             group_finish(g, list_entry(it, struct group_request, link), STATUS_NOT_LEADER, NULL);

@@ -59,8 +59,9 @@ struct group_request {
 /* What a group asks of its surroundings. None of these may call back into the group. */
 struct group_env {
     void *data;
-    enum status (*propose)(void *data, struct bytes entry, uint64_t *index); /* see replica_propose */
-    enum status (*barrier)(void *data, uint64_t token);                      /* see replica_barrier */
+    /* See replica_propose, and replica_propose_essential when @essential. */
+    enum status (*propose)(void *data, struct bytes entry, bool essential, uint64_t *index);
+    enum status (*barrier)(void *data, uint64_t token); /* see replica_barrier */
     bool (*lease_valid)(void *data);
     void (*random)(void *data, void *out, unsigned len);
     /* Group 0's identity, if this node's replica of it is born and claimed. */

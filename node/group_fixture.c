@@ -10,10 +10,10 @@
 
 #include "proto/base/alloc.h"
 
-static enum status propose(void *data, struct bytes entry, uint64_t *index)
+static enum status propose(void *data, struct bytes entry, bool essential, uint64_t *index)
 {
     struct fixture *f = data;
-    if (f->propose_status != STATUS_OK) {
+    if (f->propose_status != STATUS_OK && !(essential && f->propose_status == STATUS_NO_SPACE)) {
         return f->propose_status;
     }
     struct logged *l = xcalloc(1, sizeof *l);

@@ -123,7 +123,7 @@ static bool propose_command(struct group *g, const struct flush_command *command
         break;
     }
     uint64_t index;
-    return group_propose_entry(g, &entry, 0, &index) == STATUS_OK;
+    return group_propose_entry(g, &entry, 0, true, &index) == STATUS_OK;
 }
 
 void group_drive_flush(struct group *g)
@@ -147,7 +147,7 @@ void group_drive_flush(struct group *g)
     while ((command = flush_session_command(&g->session)) != NULL) {
         if (!propose_command(g, command)) {
             g->wake_ms = g->now_ms + 10 < g->wake_ms ? g->now_ms + 10 : g->wake_ms;
-            return; /* the disk is full, or the office is ending: it stays first in line */
+            return; /* the office is ending: it stays first in line */
         }
         flush_session_pop(&g->session);
     }

@@ -275,6 +275,7 @@ static void a_new_leader_settles_what_the_old_one_left(void **state)
     fixture_commit(&f, UINT32_MAX);
     assert_int_equal(f.sent_n, 2);
     group_on_gate_close(f.group); /* lost, with two batches in flight; the database has the first */
+    fixture_turn(&f);
     assert_int_equal(f.disconnects, 1);
     group_on_gate_open(f.group, 2, f.now_ms);
     fixture_turn(&f);
@@ -355,6 +356,25 @@ static void a_fenced_leader_says_so_and_tries_again_slowly(void **state)
     assert_int_equal(info_of(&f).fenced, 1);
     fixture_pass(&f, 200);
     assert_int_equal(f.db_call, DB_TAKE);
+    fixture_deinit(&f);
+}
+
+static void a_refusal_that_came_before_the_office_ended_is_still_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, 0, false, true);
+    set_now(&f, "k", "v1");
+    fixture_pass(&f, 100);
+    fixture_commit(&f, UINT32_MAX);
+    group_on_gate_close(
+        f.group); /* an entry of the next leader's is applied first, the database's answer read next */
+    assert_int_equal(f.disconnects, 0);
+    struct flush_error error = {.class = FLUSH_ERROR_FENCED};
+    group_flusher_events()->failed(group_flusher_events_data(f.group), &error);
+    fixture_turn(&f);
+    assert_int_equal(info_of(&f).fenced, 1);
+    assert_string_equal(info_of(&f).flush_state, "off");
     fixture_deinit(&f);
 }
 
@@ -441,6 +461,26 @@ static void a_key_rewritten_in_flight_is_flushed_again_and_f_stays_true(void **s
     fixture_deinit(&f);
 }
 
+static void a_nearly_full_disk_stops_writes_but_not_the_flush(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, 0, false, true);
+    set_now(&f, "k", "v");
+    f.propose_status = STATUS_NO_SPACE;
+    struct ask a;
+    ask_set(&f, &a, "k", "v2", 1);
+    fixture_turn(&f);
+    assert_done(&a, STATUS_NO_SPACE);
+    fixture_pass(&f, 100);
+    fixture_commit(&f, UINT32_MAX);
+    assert_int_equal(f.sent_n, 1);
+    db_committed(&f, f.sent[0].id);
+    fixture_commit(&f, UINT32_MAX);
+    assert_int_equal(info_of(&f).dirty_entries, 0);
+    fixture_deinit(&f);
+}
+
 static void an_idle_group_writes_nothing_to_its_log(void **state)
 {
     (void)state;
@@ -472,9 +512,11 @@ int main(void)
         cmocka_unit_test(a_begin_that_applies_after_the_connection_broke_is_settled_too),
         cmocka_unit_test(a_database_behind_or_beyond_the_log_halts_with_words),
         cmocka_unit_test(a_fenced_leader_says_so_and_tries_again_slowly),
+        cmocka_unit_test(a_refusal_that_came_before_the_office_ended_is_still_told),
         cmocka_unit_test(a_load_from_a_database_behind_is_thrown_away),
         cmocka_unit_test(loads_from_another_server_do_not_stop_the_flush),
         cmocka_unit_test(a_key_rewritten_in_flight_is_flushed_again_and_f_stays_true),
+        cmocka_unit_test(a_nearly_full_disk_stops_writes_but_not_the_flush),
         cmocka_unit_test(an_idle_group_writes_nothing_to_its_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,11 +29,9 @@ struct group {
     struct stamp_clock stamps;
     struct arena apply_arena;
     struct buf encode_buf;
-    struct buf snapshot_buf;
 
     bool gate_open;
-    uint64_t term;         /* of the open gate */
-    uint64_t proposal_seq; /* number of the last entry proposed in this term */
+    uint64_t term; /* of the open gate */
     uint64_t now_ms, wall_ms;
 
     struct list live;  /* all requests */
@@ -58,7 +56,8 @@ void group_finish(struct group *g, struct group_request *r, enum status status, 
 void group_move(struct group_request *r, enum request_where where, struct list *list);
 uint64_t group_stamp(struct group *g);
 /* Propose a command at once; anything but OK: nothing happened. */
-enum status group_propose_entry(struct group *g, Wblog__Entry *entry, uint64_t seq, uint64_t *index);
+enum status group_propose_entry(
+    struct group *g, Wblog__Entry *entry, uint64_t seq, bool essential, uint64_t *index);
 
 /* ---- group_request.c ---- */
 /* Evaluate what is ready, and propose what was collected. */

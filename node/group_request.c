@@ -72,7 +72,7 @@ static bool propose(struct group *g)
     entry.command_case = WBLOG__ENTRY__COMMAND_WRITES;
     entry.writes = &body;
     uint64_t index;
-    enum status status = group_propose_entry(g, &entry, p->seq, &index);
+    enum status status = group_propose_entry(g, &entry, p->seq, false, &index);
     if (status != STATUS_OK) {
         refuse_open(g, status);
         return false;

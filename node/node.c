@@ -62,9 +62,10 @@ static struct replica *replica_of(const struct seat *s)
     return raft_host_replica(s->node->raft, s->index);
 }
 
-static enum status env_propose(void *data, struct bytes entry, uint64_t *index)
+static enum status env_propose(void *data, struct bytes entry, bool essential, uint64_t *index)
 {
-    return replica_propose(replica_of(data), entry, index);
+    return essential ? replica_propose_essential(replica_of(data), entry, index)
+                     : replica_propose(replica_of(data), entry, index);
 }
 
 static enum status env_barrier(void *data, uint64_t token)

@@ -302,7 +302,7 @@ void replica_poll(struct replica *r)
 
 /* ---- Calls while it runs ---- */
 
-enum status replica_propose(struct replica *r, struct bytes entry, uint64_t *index_out)
+static enum status propose(struct replica *r, struct bytes entry, bool needs_space, uint64_t *index_out)
 {
     struct replica_private *p = r->p;
     /* Any other length would be refused only after the library counted the entry as appended. */
@@ -310,7 +310,7 @@ enum status replica_propose(struct replica *r, struct bytes entry, uint64_t *ind
     if (p->gate != GATE_OPEN || !office_unbroken(r) || p->transfer != TRANSFER_NONE) {
         return STATUS_NOT_LEADER;
     }
-    if (p->disk_low) {
+    if (p->disk_low && needs_space) {
         return STATUS_NO_SPACE;
     }
     struct raft_buffer buf = {.base = raft_malloc(entry.len), .len = entry.len};
@@ -329,6 +329,16 @@ enum status replica_propose(struct replica *r, struct bytes entry, uint64_t *ind
         *index_out = index;
     }
     return STATUS_OK;
+}
+
+enum status replica_propose(struct replica *r, struct bytes entry, uint64_t *index_out)
+{
+    return propose(r, entry, true, index_out);
+}
+
+enum status replica_propose_essential(struct replica *r, struct bytes entry, uint64_t *index_out)
+{
+    return propose(r, entry, false, index_out);
 }
 
 enum status replica_barrier(struct replica *r, uint64_t token)

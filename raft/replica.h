@@ -96,6 +96,10 @@ void replica_poll(struct replica *r);
  * prepared), NO_SPACE: nothing happened. *@index_out gets the log index it will have; it may be NULL. */
 enum status replica_propose(struct replica *r, struct bytes entry, uint64_t *index_out);
 
+/* The same for a small command that must go on when the disk is nearly full, as what lets the log be trimmed:
+ * never NO_SPACE. */
+enum status replica_propose_essential(struct replica *r, struct bytes entry, uint64_t *index_out);
+
 /* Propose a barrier; ops->barrier_done(@token) follows unless the gate closes. It renews the lease. */
 enum status replica_barrier(struct replica *r, uint64_t token);
 

@@ -21,10 +21,11 @@ static uint64_t seat_now_ms(void *data)
 
 /* ---- What a group asks for ---- */
 
-static enum status env_propose(void *data, struct bytes entry, uint64_t *index)
+static enum status env_propose(void *data, struct bytes entry, bool essential, uint64_t *index)
 {
     struct sim_seat *s = data;
-    return replica_propose(&s->replica, entry, index);
+    return essential ? replica_propose_essential(&s->replica, entry, index)
+                     : replica_propose(&s->replica, entry, index);
 }
 
 static enum status env_barrier(void *data, uint64_t token)
