@@ -10,6 +10,8 @@
 enum { HALTED_RETRY_MS = 5000 };
 /* Group 0 claims the database for all. When that takes longer, the others look themselves, to say why. */
 enum { PATIENCE_MS = 2000 };
+/* PostgreSQL's bigint ends at 2^63: half of it stays for the new cluster's own versions. */
+#define VERSION_BASE_MAX (UINT64_C(1) << 62)
 /* A suspicion costs the connection and what is on it. Where loads keep seeing another server than the flush
  * does, the fence that was just taken has answered it: flushing must go on. */
 enum { SUSPECT_AGAIN_MS = 5000 };
@@ -318,6 +320,13 @@ static void look(struct flush_session *s, const struct flush_view *view)
     }
     if (not_inspected(s)) {
         inspect(s, view);
+        return;
+    }
+    if (s->inspected.version_ceiling > VERSION_BASE_MAX) {
+        halt(s,
+            "the versions in this database go up to %" PRIu64
+            ", which leaves no room for another cluster's (limit %" PRIu64 "): use an empty database",
+            s->inspected.version_ceiling, VERSION_BASE_MAX);
         return;
     }
     if (!view->born) {

@@ -93,6 +93,18 @@ static void an_adopted_database_gives_the_version_base(void **state)
     fixture_deinit(&f);
 }
 
+static void a_database_whose_versions_are_used_up_is_not_adopted(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, 0, true, false);
+    fixture_turn(&f);
+    db_inspected(&f, FLUSH_DB_FOREIGN, (UINT64_C(1) << 62) + 1);
+    assert_string_equal(info_of(&f).flush_state, "halted");
+    assert_int_equal(f.last_index, 0);
+    fixture_deinit(&f);
+}
+
 static void other_groups_follow_the_first_ones_identity(void **state)
 {
     (void)state;
@@ -501,6 +513,7 @@ int main(void)
         cmocka_unit_test(a_new_cluster_is_born_claims_and_takes),
         cmocka_unit_test(a_foreign_database_halts_with_words),
         cmocka_unit_test(an_adopted_database_gives_the_version_base),
+        cmocka_unit_test(a_database_whose_versions_are_used_up_is_not_adopted),
         cmocka_unit_test(other_groups_follow_the_first_ones_identity),
         cmocka_unit_test(other_groups_say_why_when_the_first_one_cannot_claim),
         cmocka_unit_test(rows_wait_for_the_flush_age_and_coalesce),

@@ -1,0 +1,53 @@
+/* Inside of a node, for the files node*.c only. */
+#ifndef WB_NODE_NODE_INTERNAL_H
+#define WB_NODE_NODE_INTERNAL_H
+
+#include "flush/pg_flusher.h"
+#include "flush/pg_loader.h"
+#include "node/front.h"
+#include "node/group.h"
+#include "node/node.h"
+#include "raft/raft_host.h"
+#include "rpc/server.h"
+
+/* One group of this node with what stands around it. */
+struct seat {
+    struct node *node;
+    uint32_t index;
+    struct group *group;
+    struct pg_flusher *flusher;
+    uint64_t replay_until; /* the last index that our disk held at the start: how old these entries are is not
+                              known */
+};
+
+struct node {
+    uv_loop_t *loop;
+    const struct config *config;
+    const struct logger *logger;
+    struct seat *seats;
+    struct raft_host *raft;
+    struct pg_loader *loader;
+    struct rpc_server *server;
+    struct front front;
+    uv_prepare_t prepare;
+    uv_timer_t timer;
+    bool replaying; /* raft_host_start is applying what is on disk */
+    bool stopping;
+    bool hurried;
+    unsigned closing; /* database handles and our own, still to close */
+    uint64_t started_ms;
+    uint64_t turned_ms; /* the last turn; ticks make sure that one comes every few milliseconds */
+};
+
+/* ---- node_seat.c: each group with what it asks of the node, and what its replica tells it ---- */
+
+/* Make the loader, and a seat for every group. False: the schema's name is not valid. */
+bool node_make_seats(struct node *n, bool adopt);
+struct replica *seat_replica(const struct seat *s);
+extern const struct replica_ops seat_replica_ops; /* data: the seat */
+
+/* ---- node_status.c: what the front door asks ---- */
+
+extern const struct front_ops node_front_ops; /* data: the node */
+
+#endif
