@@ -205,20 +205,8 @@ static void inspected(void *data, const struct flush_inspected *found)
         wait_for_identity(s, found);
         return;
     }
-    /* A leader that was stopped or cut off, and does not know yet that it was replaced, would take its
-     * successor's claim for another cluster's. It knows when it has had the time to find out. */
     if (found->found == FLUSH_DB_FOREIGN && !s->adopt) {
-        if (s->foreign_since_ms == 0) {
-            s->foreign_since_ms = s->now_ms;
-        }
-        if (s->now_ms < s->foreign_since_ms + PATIENCE_MS) {
-            wait_for_identity(s, found);
-            return;
-        }
-    }
-    if (found->found == FLUSH_DB_FOREIGN && !s->adopt) {
-        refuse_foreign(s, found);
-        return;
+        return; /* judged by the next turn */
     }
     s->last_error.message[0] = '\0';
 }
@@ -272,6 +260,21 @@ void flush_session_suspect(struct flush_session *s, const char *why)
     fall_back(s, &error);
 }
 
+/* A leader that was stopped or cut off, and does not know yet that it was replaced, would take its
+ * successor's claim for another cluster's. It is sure while it has the lease, or when it has had the time to
+ * find out. */
+static void judge_foreign(struct flush_session *s, const struct flush_view *view)
+{
+    if (s->foreign_since_ms == 0) {
+        s->foreign_since_ms = s->now_ms;
+    }
+    if (view->certain || s->now_ms >= s->foreign_since_ms + PATIENCE_MS) {
+        refuse_foreign(s, &s->inspected);
+    } else {
+        wait_for_identity(s, &s->inspected);
+    }
+}
+
 static bool not_inspected(const struct flush_session *s)
 {
     return s->inspected.found == FLUSH_DB_EMPTY && s->inspected.group_count == UINT32_MAX;
@@ -320,6 +323,10 @@ static void look(struct flush_session *s, const struct flush_view *view)
     }
     if (not_inspected(s)) {
         inspect(s, view);
+        return;
+    }
+    if (s->inspected.found == FLUSH_DB_FOREIGN && !s->adopt) {
+        judge_foreign(s, view);
         return;
     }
     if (s->inspected.version_ceiling > VERSION_BASE_MAX) {

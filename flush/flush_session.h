@@ -57,6 +57,7 @@ struct flush_view {
     uint32_t n_in_flight;
     uint32_t rows_due; /* at the front of the queue, before a key that is still in a batch, up to a batch */
     bool due_full;     /* they make a whole batch, by rows or bytes */
+    bool certain;      /* the lease holds: nobody else can lead now */
     bool seed_found;   /* group 0 of this cluster is born and claimed, as this node knows it: */
     struct flush_identity seed; /* ... its identity (its group number does not matter) */
 };

@@ -79,6 +79,7 @@ static void make_view(struct group *g, struct flush_view *view)
         }
     }
     if (!s->claimed) {
+        view->certain = g->env.lease_valid(g->env.data);
         view->seed_found = g->config.group != 0 && g->env.seed(g->env.data, &view->seed);
     }
     count_due(g, view);

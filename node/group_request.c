@@ -25,7 +25,9 @@ bool group_serves(const struct group *g, enum status *status, const char **messa
         return false;
     }
     if (!g->state.born || !g->state.claimed) {
-        bool halted = g->session.state == FLUSH_HALTED;
+        /* Also while a halted session looks again. */
+        bool halted =
+            g->session.last_error.message[0] != '\0' && g->session.last_error.class == FLUSH_ERROR_HALT;
         *status = halted ? STATUS_HALTED : STATUS_UNAVAILABLE;
         *message = g->session.last_error.message[0] != '\0' ? g->session.last_error.message
                                                             : "the cluster is being set up in the database";
