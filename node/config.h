@@ -33,8 +33,8 @@ struct config_flush {
     unsigned retry_min_ms;
     unsigned retry_max_ms;
     unsigned connect_timeout_ms;
-    unsigned lock_timeout_ms;      /* 0: none */
-    unsigned statement_timeout_ms; /* 0: none */
+    unsigned lock_timeout_ms;      /* 0: 5,000 */
+    unsigned statement_timeout_ms; /* 0: 30,000 */
 };
 
 struct config_limits {

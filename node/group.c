@@ -431,6 +431,12 @@ void group_info(const struct group *g, uint64_t now_ms, struct group_info *out)
     };
 }
 
+bool group_clock_is_off(const struct group *g, uint64_t now_ms, uint64_t wall_ms, int64_t *offset_ms)
+{
+    *offset_ms = stamp_offset_ms(&g->stamps, now_ms, wall_ms);
+    return g->stamps.live && (*offset_ms > STAMP_BOUND_MS || *offset_ms < -STAMP_BOUND_MS);
+}
+
 const struct state *group_state(const struct group *g)
 {
     return &g->state;

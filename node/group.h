@@ -127,6 +127,10 @@ struct group_info {
         epoch;
 };
 void group_info(const struct group *g, uint64_t now_ms, struct group_info *out);
+/* Are the wall clock and the group's stamps further apart than stamps are corrected (stamp.h)? Then somebody
+ * should look at the nodes' clocks; *@offset_ms tells by how much the wall clock is ahead. False while the
+ * stamps' age is not known. */
+bool group_clock_is_off(const struct group *g, uint64_t now_ms, uint64_t wall_ms, int64_t *offset_ms);
 /* For tests and the simulator. */
 const struct state *group_state(const struct group *g);
 

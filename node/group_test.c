@@ -468,6 +468,20 @@ static void a_follower_applies_what_the_leader_applies(void **state)
     fixture_deinit(&leader);
 }
 
+static void a_clock_far_from_the_stamps_is_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int64_t offset;
+    fixture_init(&f, 0, false, true);
+    set_now(&f, "k", "v");
+    assert_false(group_clock_is_off(f.group, f.now_ms, f.now_ms + 1000, &offset));
+    assert_true(group_clock_is_off(f.group, f.now_ms, f.now_ms + 120000, &offset));
+    assert_int_equal(offset, 120000);
+    assert_true(group_clock_is_off(f.group, f.now_ms, f.now_ms - 120000, &offset));
+    fixture_deinit(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -489,6 +503,7 @@ int main(void)
         cmocka_unit_test(a_del_of_more_than_an_entry_holds_is_refused),
         cmocka_unit_test(over_the_dirty_budget_writes_are_refused_with_a_hint),
         cmocka_unit_test(a_deadline_leaves_a_write_unknown_and_a_read_timed_out),
+        cmocka_unit_test(a_clock_far_from_the_stamps_is_told),
         cmocka_unit_test(a_follower_applies_what_the_leader_applies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* A group's place in a node: what it asks goes to its replica, its flusher and the loader that all groups
  * share; what its replica and the loader tell goes to it. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "node/node_internal.h"
@@ -95,7 +96,15 @@ static enum status on_restore(void *data, struct bytes snapshot)
 
 static void on_gate_open(void *data, uint64_t term)
 {
-    group_on_gate_open(((const struct seat *)data)->group, term, clock_boot_ms());
+    const struct seat *s = data;
+    int64_t offset_ms;
+    if (group_clock_is_off(s->group, clock_boot_ms(), clock_wall_ms(), &offset_ms)) {
+        log_warn(s->node->logger, "clock-off",
+            "group=%" PRIu32 " offset_ms=%" PRId64
+            " detail=\"this node's clock and the cluster's stamps disagree: check the nodes' clocks\"",
+            s->index, offset_ms);
+    }
+    group_on_gate_open(s->group, term, clock_boot_ms());
 }
 
 static void on_gate_close(void *data)
