@@ -79,6 +79,7 @@ void cluster_refresh(struct cluster *c)
                     assignment(output, "WBCACHE_DATABASE", c->database, sizeof c->database) &&
                     assignment(output, "WBCACHE_PIDS", pids, sizeof pids) &&
                     assignment(output, "WBCACHE_PG_PID", pg_pid, sizeof pg_pid);
+    assignment(output, "WBCACHE_NETNS", c->netns, sizeof c->netns);
     if (!complete) {
         printf("%s\n", output);
     }
@@ -109,6 +110,13 @@ static void start_with(struct cluster *c, const struct cluster_options *options)
         }
         if (options->no_wait) {
             arguments[n++] = "--no-wait";
+        }
+        if (options->netns) {
+            arguments[n++] = "--netns";
+        }
+        if (options->wbnode != NULL) {
+            arguments[n++] = "--wbnode";
+            arguments[n++] = options->wbnode;
         }
         for (unsigned i = 0; i < CLUSTER_SETTINGS_MAX && options->settings[i] != NULL; i++) {
             arguments[n++] = "--set";
@@ -179,6 +187,16 @@ void cluster_pause(struct cluster *c, unsigned node)
 void cluster_resume(struct cluster *c, unsigned node)
 {
     tool_with_node(c, "resume", node);
+}
+
+void cluster_cut(struct cluster *c, unsigned node)
+{
+    tool_with_node(c, "cut", node);
+}
+
+void cluster_heal(struct cluster *c, unsigned node)
+{
+    tool_with_node(c, "heal", node);
 }
 
 void cluster_stop_node(struct cluster *c, unsigned node)

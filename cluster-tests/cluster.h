@@ -14,7 +14,9 @@ enum { CLUSTER_NODES_MAX = 9, CLUSTER_SETTINGS_MAX = 16 };
 struct cluster_options {
     const char *database; /* NULL: a private PostgreSQL */
     bool adopt;
-    bool no_wait;                               /* do not wait for ready leaders */
+    bool no_wait;       /* do not wait for ready leaders */
+    bool netns;         /* every node in a network namespace of its own: see netns.h */
+    const char *wbnode; /* run this program instead; NULL: the build's wbnode */
     const char *settings[CLUSTER_SETTINGS_MAX]; /* "section.key=value", up to the first NULL */
 };
 
@@ -25,6 +27,7 @@ struct cluster {
     char dir[128];
     char addresses[512]; /* of the nodes' client ports, as wbcache_open takes them */
     char database[512];  /* libpq DSN */
+    char netns[32];      /* where clients reach the nodes; "": here */
     pid_t pids[CLUSTER_NODES_MAX +
                1]; /* by node number, from 1; 0: does not run. cluster_refresh() renews them */
     pid_t pg_pid;
@@ -44,6 +47,10 @@ void cluster_end(struct cluster *c, bool keep);
 void cluster_kill(struct cluster *c, unsigned node);   /* SIGKILL; returns when it is gone */
 void cluster_pause(struct cluster *c, unsigned node);  /* SIGSTOP */
 void cluster_resume(struct cluster *c, unsigned node); /* SIGCONT */
+/* Cut @node off from the other nodes, not from clients and PostgreSQL: whatever they send each other is lost,
+ * and nobody is told. With options.netns only. */
+void cluster_cut(struct cluster *c, unsigned node);
+void cluster_heal(struct cluster *c, unsigned node);
 void cluster_stop_node(struct cluster *c, unsigned node);
 void cluster_restart(struct cluster *c, unsigned node); /* returns when it answers */
 /* SIGKILL for all nodes, and an immediate shutdown for PostgreSQL, in one moment; returns when all are gone.

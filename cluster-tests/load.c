@@ -165,7 +165,7 @@ static void take_answers(struct writer *w, struct wbcache *cache, bool must_wait
     unsigned wait_ms = must_wait ? 100 : 0;
     while (wbcache_receive(cache, &reply, wait_ms) == WBCACHE_OK) {
         struct flight *f = reply.tag;
-        settle(w, f, reply.code, reply.version, wbcache_strerror(reply.code));
+        settle(w, f, reply.result.code, reply.result.version, wbcache_strerror(reply.result.code));
         f->next_free = w->free_flights;
         w->free_flights = f;
         wait_ms = 0;

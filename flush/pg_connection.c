@@ -248,6 +248,22 @@ static PGconn *start(const struct pg_connection_config *config, unsigned tcp_use
     return PQconnectStartParams(names, values, 1);
 }
 
+struct pg_connection_config pg_connection_config_copy(const struct pg_connection_config *from)
+{
+    struct pg_connection_config copy = *from;
+    copy.dsn = xstrdup(from->dsn);
+    copy.application_name = xstrdup(from->application_name);
+    copy.setup_sql = from->setup_sql == NULL ? NULL : xstrdup(from->setup_sql);
+    return copy;
+}
+
+void pg_connection_config_free(struct pg_connection_config *copy)
+{
+    free((void *)(uintptr_t)copy->dsn); /* ours, though the struct's words are for those who lend them */
+    free((void *)(uintptr_t)copy->application_name);
+    free((void *)(uintptr_t)copy->setup_sql);
+}
+
 static unsigned or_default(unsigned value, unsigned fallback)
 {
     return value == 0 ? fallback : value;

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "flush/flush.h"
+#include "flush/pg_param.h"
 #include "proto/base/log.h"
 
 struct pg_connection;
@@ -57,6 +58,11 @@ struct pg_connection_events {
     void (*closed)(void *data);
 };
 
+/* A copy of @from with texts of its own, for an owner that opens one connection after another. */
+struct pg_connection_config pg_connection_config_copy(const struct pg_connection_config *from);
+/* Free the texts of a copy. */
+void pg_connection_config_free(struct pg_connection_config *copy);
+
 /* Start to connect. Heap object; never NULL. Cannot fail: what goes wrong at once is told by `lost` later. */
 struct pg_connection *pg_connection_open(
     const struct pg_connection_config *config, const struct pg_connection_events *events, void *data);
@@ -64,24 +70,6 @@ struct pg_connection *pg_connection_open(
 /* The connection is over for the caller: no event but `closed` follows, and @c must not be used any more. */
 void pg_connection_close(struct pg_connection *c);
 
-/* A binary parameter. @data is borrowed until the call returns; NULL data with @len SIZE_MAX is SQL's NULL.
- */
-struct pg_param {
-    Oid type;
-    const void *data;
-    size_t len;
-};
-enum {
-    PG_OID_BYTEA = 17,
-    PG_OID_INT8 = 20,
-    PG_OID_INT4 = 23,
-    PG_OID_TEXT = 25,
-    PG_OID_TIMESTAMPTZ = 1184,
-    PG_OID_UUID = 2950,
-    PG_OID_BYTEA_ARRAY = 1001,
-    PG_OID_INT8_ARRAY = 1016,
-    PG_OID_TIMESTAMPTZ_ARRAY = 1185
-};
 enum { PG_PARAMS_MAX = 8 };
 
 /* Queue a statement; results come in binary. Only once ready. Each ends in one `result`, unless the

@@ -25,12 +25,10 @@ static void add(struct params *ps, Oid type, const void *data, size_t len)
 
 static void add_int(struct params *ps, Oid type, uint64_t v)
 {
-    uint8_t *out = ps->numbers[ps->n];
-    size_t len = type == PG_OID_INT4 ? 4 : 8;
-    for (size_t i = 0; i < len; i++) {
-        out[i] = (uint8_t)(v >> (8 * (len - 1 - i)));
-    }
-    add(ps, type, out, len);
+    CHECK(ps->n < PG_PARAMS_MAX);
+    uint8_t *room = ps->numbers[ps->n];
+    ps->p[ps->n++] =
+        type == PG_OID_INT4 ? pg_param_int4(room, (uint32_t)v) : pg_param_8(PG_OID_INT8, room, v);
 }
 
 static void send_sql(
@@ -133,6 +131,12 @@ static enum pg_fence_step check_meta(struct pg_fence *f, const PGresult *result)
     if (!pg_result_int4(result, 0, 0, &version)) {
         return fail_odd(f, "table meta");
     }
+    if (version == 1) {
+        return fail(f, FLUSH_ERROR_HALT,
+            "schema %s has version 1, this node writes version %d: stop the nodes of the older version, then "
+            "run in the database: %s",
+            f->schema, SCHEMA_VERSION, f->sql[SCHEMA_MIGRATE_1]);
+    }
     if (version != SCHEMA_VERSION) {
         return fail(f, FLUSH_ERROR_HALT,
             "schema %s has version %" PRId32
@@ -198,6 +202,7 @@ static void claim_create(struct pg_fence *f, struct pg_connection *c)
     struct params ps = {.n = 0};
     add_int(&ps, PG_OID_INT4, SCHEMA_VERSION);
     send_sql(f, c, SCHEMA_CREATE_ENTRY, NULL);
+    send_sql(f, c, SCHEMA_CREATE_EXPIRY_INDEX, NULL);
     send_sql(f, c, SCHEMA_CREATE_STATE, NULL);
     send_sql(f, c, SCHEMA_CREATE_META, NULL);
     send_sql(f, c, SCHEMA_CREATE_META_INDEX, NULL);

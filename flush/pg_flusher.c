@@ -22,13 +22,9 @@ struct sent_batch {
 };
 
 struct pg_flusher {
-    uv_loop_t *loop;
+    struct pg_connection_config config; /* of its connections; a copy */
     const struct flusher_events *events;
     void *data;
-    char *dsn;
-    char *application_name;
-    struct pg_limits limits;
-    const struct logger *logger;
     uint32_t group;
     char *schema; /* quoted */
     char *state_table;
@@ -65,8 +61,7 @@ static void part_gone(struct pg_flusher *f)
     }
     free(f->state_table);
     free(f->schema);
-    free(f->application_name);
-    free(f->dsn);
+    pg_connection_config_free(&f->config);
     free(f);
     if (cb != NULL) {
         cb(data);
@@ -106,7 +101,7 @@ static void fail(struct pg_flusher *f, const struct flush_error *error)
     reset(f);
     if (!f->said_down) {
         f->said_down = true;
-        log_warn(f->logger, "flush-connection-failed",
+        log_warn(f->config.logger, "flush-connection-failed",
             "group=%" PRIu32 " class=%s sqlstate=%s message=\"%s\"", f->group,
             flush_error_class_name(copy.class), copy.sqlstate, copy.message);
     }
@@ -185,7 +180,7 @@ static void fence_step(struct pg_flusher *f, enum pg_fence_step step)
         f->taken = true;
         f->epoch = done.row.epoch;
         f->id = done.id;
-        log_info(f->logger, "fence-taken",
+        log_info(f->config.logger, "fence-taken",
             "group=%" PRIu32 " term=%" PRIu64 " epoch=%" PRIu64 " last_batch=%" PRIu64 " backend=%d",
             f->group, done.term, done.row.epoch, done.row.last_batch, pg_connection_backend_pid(f->conn));
         f->events->taken(f->data, &done.row);
@@ -232,15 +227,8 @@ static void converse(struct pg_flusher *f, enum pg_fence_kind kind)
     }
     f->fence.kind = kind;
     if (f->conn == NULL) {
-        struct pg_connection_config config = {
-            .loop = f->loop,
-            .dsn = f->dsn,
-            .application_name = f->application_name,
-            .limits = f->limits,
-            .logger = f->logger,
-        };
         f->closing_parts++;
-        f->conn = pg_connection_open(&config, &connection_events, f);
+        f->conn = pg_connection_open(&f->config, &connection_events, f);
     } else if (f->ready) {
         pg_fence_begin(&f->fence, f->conn);
     }
@@ -272,52 +260,33 @@ static void flusher_take(void *flusher, const struct flush_identity *id, uint64_
     converse(f, PG_FENCE_TAKE);
 }
 
-static struct pg_param int8_param(uint8_t out[8], uint64_t v)
-{
-    for (int i = 0; i < 8; i++) {
-        out[i] = (uint8_t)(v >> (56 - 8 * i));
-    }
-    return (struct pg_param){.type = PG_OID_INT8, .data = out, .len = 8};
-}
-
-static struct pg_param int4_param(uint8_t out[8], uint32_t v)
-{
-    store_be32(out, v);
-    return (struct pg_param){.type = PG_OID_INT4, .data = out, .len = 4};
-}
-
-static struct pg_param array_param(Oid type, const struct buf *array)
-{
-    return (struct pg_param){.type = type, .data = array->data, .len = array->len};
-}
-
 /* libpq copies the parameters, so that the batch can go at once. */
 static int send_statements(struct pg_flusher *f, const struct flush_batch *b)
 {
     uint8_t numbers[5][8];
     const struct pg_param advance[] = {
-        int4_param(numbers[0], f->id.group),
-        {.type = PG_OID_UUID, .data = f->id.cluster_id, .len = CLUSTER_ID_BYTES},
-        int4_param(numbers[1], f->id.group_count),
-        int8_param(numbers[2], f->epoch),
-        int8_param(numbers[3], b->predecessor),
-        int8_param(numbers[4], b->id),
+        pg_param_int4(numbers[0], f->id.group),
+        pg_param_bytes(PG_OID_UUID, bytes_of(f->id.cluster_id, CLUSTER_ID_BYTES)),
+        pg_param_int4(numbers[1], f->id.group_count),
+        pg_param_8(PG_OID_INT8, numbers[2], f->epoch),
+        pg_param_8(PG_OID_INT8, numbers[3], b->predecessor),
+        pg_param_8(PG_OID_INT8, numbers[4], b->id),
     };
     int n = 3;
     pg_connection_execute(f->conn, PG_STATEMENT_BEGIN, NULL, 0);
     pg_connection_execute(f->conn, PG_STATEMENT_ADVANCE, advance, 6);
     if (b->upserts > 0) {
         const struct pg_param rows[] = {
-            array_param(PG_OID_BYTEA_ARRAY, &b->keys),
-            array_param(PG_OID_BYTEA_ARRAY, &b->values),
-            array_param(PG_OID_INT8_ARRAY, &b->versions),
-            array_param(PG_OID_TIMESTAMPTZ_ARRAY, &b->expires),
+            pg_param_bytes(PG_OID_BYTEA_ARRAY, buf_bytes(&b->keys)),
+            pg_param_bytes(PG_OID_BYTEA_ARRAY, buf_bytes(&b->values)),
+            pg_param_bytes(PG_OID_INT8_ARRAY, buf_bytes(&b->versions)),
+            pg_param_bytes(PG_OID_TIMESTAMPTZ_ARRAY, buf_bytes(&b->expires)),
         };
         pg_connection_execute(f->conn, PG_STATEMENT_UPSERT, rows, 4);
         n++;
     }
     if (b->deletes > 0) {
-        const struct pg_param keys = array_param(PG_OID_BYTEA_ARRAY, &b->deleted);
+        const struct pg_param keys = pg_param_bytes(PG_OID_BYTEA_ARRAY, buf_bytes(&b->deleted));
         pg_connection_execute(f->conn, PG_STATEMENT_DELETE, &keys, 1);
         n++;
     }
@@ -364,13 +333,13 @@ struct pg_flusher *pg_flusher_create(
     struct pg_flusher *f = xcalloc(1, sizeof *f);
     char name[64];
     snprintf(name, sizeof name, "wbcache node=%" PRIu64 " group=%" PRIu32, config->node_id, config->group);
-    f->loop = loop;
+    f->config = pg_connection_config_copy(&(struct pg_connection_config){.loop = loop,
+        .dsn = config->dsn,
+        .application_name = name,
+        .limits = config->limits,
+        .logger = config->logger});
     f->events = events;
     f->data = data;
-    f->dsn = xstrdup(config->dsn);
-    f->application_name = xstrdup(name);
-    f->limits = config->limits;
-    f->logger = config->logger;
     f->group = config->group;
     f->schema = schema_quoted(schema, NULL);
     f->state_table = schema_quoted(schema, "flush_state");

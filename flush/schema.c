@@ -55,6 +55,9 @@ static const char *const sql_table[SCHEMA_SQL_COUNT] = {
                             "    value bytea NOT NULL,\n"
                             "    version bigint NOT NULL,\n"
                             "    expires_at timestamptz)",
+    /* Few entries expire, and the others cost nothing here. */
+    [SCHEMA_CREATE_EXPIRY_INDEX] =
+        "CREATE INDEX entry_expires_at ON @.entry (expires_at) WHERE expires_at IS NOT NULL",
     /* Every batch updates its group's row: room on the page keeps those updates HOT, and the table at a page
        or two. */
     [SCHEMA_CREATE_STATE] = "CREATE TABLE @.flush_state (\n"
@@ -74,6 +77,8 @@ static const char *const sql_table[SCHEMA_SQL_COUNT] = {
         "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS ~",
     [SCHEMA_INSERT_META] = "INSERT INTO @.meta (schema_version) VALUES ($1)",
     [SCHEMA_SELECT_META] = "SELECT schema_version FROM @.meta",
+    [SCHEMA_MIGRATE_1] = "CREATE INDEX entry_expires_at ON @.entry (expires_at) WHERE expires_at IS NOT NULL;"
+                         " UPDATE @.meta SET schema_version = 2",
     [SCHEMA_SELECT_STATE] = "SELECT group_id, cluster_id, group_count, version_base, epoch, last_batch"
                             " FROM @.flush_state ORDER BY group_id",
     [SCHEMA_SELECT_STATE_LOCKED] = "SELECT group_id, cluster_id, group_count, version_base, epoch, last_batch"
@@ -95,18 +100,28 @@ static const char *const sql_table[SCHEMA_SQL_COUNT] = {
                       " ON CONFLICT (key) DO UPDATE SET value = excluded.value, version = excluded.version,"
                       " expires_at = excluded.expires_at",
     [SCHEMA_DELETE] = "DELETE FROM @.entry WHERE key = ANY ($1)",
-    /* One statement is one snapshot: the fence row tells of which moment the entries are. */
+    [SCHEMA_IN_RECOVERY] = "SELECT pg_catalog.pg_is_in_recovery()",
+    /* One statement is one snapshot: the fence row tells of which moment the entries are. The length of a
+     * value is known without fetching it from where long values are kept. */
     [SCHEMA_LOAD] =
-        "SELECT pg_catalog.pg_is_in_recovery(), f.last_batch, e.key, e.value, e.version, e.expires_at"
+        "SELECT pg_catalog.pg_is_in_recovery(), f.last_batch, e.key, pg_catalog.octet_length(e.value),"
+        " CASE WHEN pg_catalog.octet_length(e.value) <= $5 THEN e.value END, e.version, e.expires_at"
         " FROM (SELECT) AS one"
         " LEFT JOIN @.flush_state AS f ON f.group_id = $1 AND f.cluster_id = $2 AND f.group_count = $3"
         " LEFT JOIN @.entry AS e ON e.key = ANY ($4)",
-    /* The entries are to be found by the primary key's index, whatever the statistics say. A plan that is
-     * made once spares the planner thousands of keys at each load; but made while the table was small, it
-     * would go on reading all of a table that has grown, until somebody analyzes it: so sequential scans are
-     * off. */
+    /* Rows that are not ours would stay in everybody's way: they cannot be read, so nobody deletes them. */
+    [SCHEMA_FIND_EXPIRED] =
+        "SELECT pg_catalog.pg_is_in_recovery(), e.key FROM @.entry AS e WHERE e.expires_at < $1"
+        " AND pg_catalog.octet_length(e.key) <= $3 AND pg_catalog.octet_length(e.value) <= $4"
+        " AND e.version > 0 ORDER BY e.expires_at LIMIT $2",
+    [SCHEMA_FIND_LIMIT] = "SELECT pg_catalog.set_config('statement_timeout', $1, true)",
+    /* Entries are to be found by the primary key's index, and expired ones, in their order, by that of their
+     * times, whatever the statistics say. A plan that is made once spares the planner thousands of keys at
+     * each load; but made while the table was small, it would go on reading (or sorting) all of a table that
+     * has grown, until somebody analyzes it: so sequential scans and sorts are off. */
     [SCHEMA_LOAD_SETUP] = "SELECT pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false),"
-                          " pg_catalog.set_config('enable_seqscan', 'off', false)",
+                          " pg_catalog.set_config('enable_seqscan', 'off', false),"
+                          " pg_catalog.set_config('enable_sort', 'off', false)",
 };
 
 static void append_text(struct buf *out, const char *text)

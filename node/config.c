@@ -41,6 +41,8 @@ struct number_option {
 #define TOP(name)         "root", #name, MEMBER(name)
 #define IN(section, name) #section, #name, MEMBER(section.name)
 
+/* As the default: not given, see derive(). */
+enum { DERIVED = 0 };
 enum { MINUTE_MS = 60 * 1000, DAY_MS = 24 * 60 * MINUTE_MS };
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
@@ -51,7 +53,7 @@ static const struct number_option numbers[] = {
     {TOP(groups), NUMBER_COUNT, 3, 1, LIMIT_GROUPS},
     {IN(raft, election_timeout_ms), NUMBER_MS, 300, 50, MINUTE_MS},
     {IN(raft, heartbeat_ms), NUMBER_MS, 50, 5, MINUTE_MS},
-    {IN(raft, snapshot_log_bytes), NUMBER_SIZE, 32 * MIB, 4 * KIB, TIB},
+    {IN(raft, snapshot_log_bytes), NUMBER_SIZE, DERIVED, 4 * KIB, TIB},
     {IN(raft, snapshot_trailing), NUMBER_COUNT, 8192, 64,
         10 * 1000 * 1000}, /* more than may be under way to a follower (32): one whose snapshot leaves it less
                               is never caught up again by a leader that missed its answers, or crashes */
@@ -65,12 +67,18 @@ static const struct number_option numbers[] = {
     {IN(flush, connect_timeout_ms), NUMBER_MS, 3000, 1, DAY_MS},
     {IN(flush, lock_timeout_ms), NUMBER_MS, 5000, 0, DAY_MS},
     {IN(flush, statement_timeout_ms), NUMBER_MS, 60000, 0, DAY_MS},
-    {IN(limits, dirty_bytes), NUMBER_SIZE, 256 * MIB, 64 * KIB, TIB},
-    {IN(limits, dirty_entries), NUMBER_COUNT, 1000 * 1000, 1, UINT64_C(1000) * 1000 * 1000},
+    {IN(flush, expiry_sweep_ms), NUMBER_MS, 5000, 0, DAY_MS},
+    {IN(limits, memory_max), NUMBER_SIZE, 2048 * MIB, 16 * MIB, TIB},
+    {IN(limits, dirty_bytes), NUMBER_SIZE, DERIVED, 64 * KIB, TIB},
+    {IN(limits, dirty_entries), NUMBER_COUNT, DERIVED, 1, UINT64_C(1000) * 1000 * 1000},
+    {IN(limits, sessions), NUMBER_COUNT, 10000, 1, 1000 * 1000},
+    {IN(limits, session_bytes), NUMBER_SIZE, DERIVED, 4 * KIB, TIB},
     {IN(limits, connections), NUMBER_COUNT, 10000, 1, 1000 * 1000},
     {IN(limits, requests_per_connection), NUMBER_COUNT, 4096, 1, 1000 * 1000},
     {IN(limits, output_bytes), NUMBER_SIZE, 8 * MIB, 4 * KIB, TIB},
+    {IN(limits, client_bytes), NUMBER_SIZE, 256 * MIB, MIB, TIB},
     {IN(limits, idle_timeout_ms), NUMBER_MS, 0, 0, DAY_MS},
+    {IN(limits, frame_timeout_ms), NUMBER_MS, 10000, 0, DAY_MS},
     {IN(limits, disk_free_min_bytes), NUMBER_SIZE, 256 * MIB, 0, TIB},
 };
 enum { NUMBERS = sizeof numbers / sizeof numbers[0] };
@@ -392,6 +400,31 @@ static int section_line(cfg_t *cfg, const char *section)
     return cfg_size(cfg, section) > 0 ? cfg_getnsec(cfg, section, 0)->line : cfg->line;
 }
 
+static uint64_t between(uint64_t least, uint64_t n, uint64_t most)
+{
+    return n < least ? least : n > most ? most : n;
+}
+
+/* What is not given follows from memory_max: half of it may wait for the database, with at most so many keys
+ * that what each takes beside its bytes fits in, too; a sixteenth is for what sessions remember, and another
+ * for the log in memory. */
+static void derive(struct config *c)
+{
+    uint64_t each = c->limits.memory_max / c->groups;
+    if (c->limits.dirty_bytes == DERIVED) {
+        c->limits.dirty_bytes = between(64 * KIB, each / 2, 256 * MIB);
+    }
+    if (c->limits.dirty_entries == DERIVED) {
+        c->limits.dirty_entries = between(64, each / 1024, 1000 * 1000);
+    }
+    if (c->limits.session_bytes == DERIVED) {
+        c->limits.session_bytes = between(64 * KIB, each / 16, 16 * MIB);
+    }
+    if (c->raft.snapshot_log_bytes == DERIVED) {
+        c->raft.snapshot_log_bytes = between(MIB, each / 16, 32 * MIB);
+    }
+}
+
 static bool is_consistent(struct load *load, cfg_t *cfg, const struct config *c)
 {
     if (c->node_id == 0) {
@@ -419,6 +452,12 @@ static bool is_consistent(struct load *load, cfg_t *cfg, const struct config *c)
         return fail(load, section_line(cfg, "raft"),
             "election_timeout_ms (%u) must be at least 3 * heartbeat_ms (%u)", c->raft.election_timeout_ms,
             c->raft.heartbeat_ms);
+    }
+    if (c->limits.dirty_bytes > c->limits.memory_max / 4 * 3 / c->groups) {
+        return fail(load, section_line(cfg, "limits"),
+            "dirty_bytes (%" PRIu64 ") of %u groups is more than three quarters of memory_max (%" PRIu64
+            "): what waits for the database stays in memory; raise memory_max, or lower dirty_bytes",
+            c->limits.dirty_bytes, c->groups, c->limits.memory_max);
     }
     if (c->flush.retry_max_ms < c->flush.retry_min_ms) {
         return fail(load, section_line(cfg, "flush"),
@@ -477,6 +516,7 @@ static bool parse(struct load *load, cfg_t *cfg, struct buf *text)
 static bool take(struct load *load, cfg_t *cfg, struct config *out)
 {
     take_numbers(cfg, out);
+    derive(out);
     out->allow_few_nodes = cfg_getbool(cfg, "allow_few_nodes") == cfg_true;
     if (!sections_are_single(load, cfg) || !take_nodes(load, cfg, out) || !is_consistent(load, cfg, out)) {
         return false;

@@ -35,15 +35,21 @@ struct config_flush {
     unsigned connect_timeout_ms;
     unsigned lock_timeout_ms;      /* 0: 5,000 */
     unsigned statement_timeout_ms; /* 0: 30,000 */
+    unsigned expiry_sweep_ms;      /* 0: never */
 };
 
 struct config_limits {
+    uint64_t memory_max;    /* bytes: keys, values and their overhead, in all groups */
     uint64_t dirty_bytes;   /* of each group */
     uint64_t dirty_entries; /* of each group */
+    uint64_t sessions;      /* of each group */
+    uint64_t session_bytes; /* of each group */
     unsigned connections;
     unsigned requests_per_connection;
-    uint64_t output_bytes;    /* of each connection */
-    unsigned idle_timeout_ms; /* 0: never */
+    uint64_t output_bytes;     /* of each connection */
+    uint64_t client_bytes;     /* of all connections together */
+    unsigned idle_timeout_ms;  /* 0: never */
+    unsigned frame_timeout_ms; /* 0: never */
     uint64_t disk_free_min_bytes;
 };
 

@@ -85,12 +85,18 @@ static void a_short_file_gets_every_default(void **state)
     assert_int_equal(c.flush.connect_timeout_ms, 3000);
     assert_int_equal(c.flush.lock_timeout_ms, 5000);
     assert_int_equal(c.flush.statement_timeout_ms, 60000);
+    assert_int_equal(c.flush.expiry_sweep_ms, 5000);
+    assert_int_equal(c.limits.memory_max, 2147483648);
     assert_int_equal(c.limits.dirty_bytes, 268435456);
-    assert_int_equal(c.limits.dirty_entries, 1000000);
+    assert_int_equal(c.limits.dirty_entries, 699050);
+    assert_int_equal(c.limits.sessions, 10000);
+    assert_int_equal(c.limits.session_bytes, 16777216);
     assert_int_equal(c.limits.connections, 10000);
     assert_int_equal(c.limits.requests_per_connection, 4096);
     assert_int_equal(c.limits.output_bytes, 8388608);
+    assert_int_equal(c.limits.client_bytes, 268435456);
     assert_int_equal(c.limits.idle_timeout_ms, 0);
+    assert_int_equal(c.limits.frame_timeout_ms, 10000);
     assert_int_equal(c.limits.disk_free_min_bytes, 268435456);
     config_deinit(&c);
 }
@@ -106,9 +112,13 @@ static void every_option_can_be_set(void **state)
         "102\n"
         "  spread_stable_ms = 103 }\n"
         "flush { age_ms = 201 batch_rows = 202 batch_bytes = 4203 in_flight = 4 retry_min_ms = 205\n"
-        "  retry_max_ms = 206 connect_timeout_ms = 207 lock_timeout_ms = 208 statement_timeout_ms = 209 }\n"
-        "limits { dirty_bytes = 65537 dirty_entries = 302 connections = 303 requests_per_connection = 304\n"
-        "  output_bytes = 4305 idle_timeout_ms = 306 disk_free_min_bytes = 307 }\n",
+        "  retry_max_ms = 206 connect_timeout_ms = 207 lock_timeout_ms = 208 statement_timeout_ms = 209\n"
+        "  expiry_sweep_ms = 210 }\n"
+        "limits { memory_max = 17000001 dirty_bytes = 65537 dirty_entries = 302 sessions = 308 session_bytes "
+        "= "
+        "4309\n"
+        "  connections = 303 requests_per_connection = 304 output_bytes = 4305 client_bytes = 33554433\n"
+        "  idle_timeout_ms = 306 frame_timeout_ms = 311 disk_free_min_bytes = 307 }\n",
         &c, errmsg, sizeof errmsg);
     assert_string_equal(errmsg, "");
     assert_int_equal(status, STATUS_OK);
@@ -131,6 +141,12 @@ static void every_option_can_be_set(void **state)
     assert_int_equal(c.flush.connect_timeout_ms, 207);
     assert_int_equal(c.flush.lock_timeout_ms, 208);
     assert_int_equal(c.flush.statement_timeout_ms, 209);
+    assert_int_equal(c.flush.expiry_sweep_ms, 210);
+    assert_int_equal(c.limits.memory_max, 17000001);
+    assert_int_equal(c.limits.sessions, 308);
+    assert_int_equal(c.limits.session_bytes, 4309);
+    assert_int_equal(c.limits.client_bytes, 33554433);
+    assert_int_equal(c.limits.frame_timeout_ms, 311);
     assert_int_equal(c.limits.dirty_bytes, 65537);
     assert_int_equal(c.limits.dirty_entries, 302);
     assert_int_equal(c.limits.connections, 303);
@@ -153,11 +169,45 @@ static void sizes_may_have_units(void **state)
         char text[1024];
         char errmsg[512];
         struct config c;
-        snprintf(text, sizeof text, GOOD "limits { dirty_bytes = %s }\n", rows[i].text);
+        snprintf(text, sizeof text, GOOD "raft { snapshot_log_bytes = %s }\n", rows[i].text);
         enum status status = load_text(text, &c, errmsg, sizeof errmsg);
         assert_string_equal(errmsg, "");
         assert_int_equal(status, STATUS_OK);
-        assert_int_equal(c.limits.dirty_bytes, rows[i].want);
+        assert_int_equal(c.raft.snapshot_log_bytes, rows[i].want);
+        config_deinit(&c);
+    }
+}
+
+/* What is not given is a part of memory_max, between bounds; what is given stays. */
+static void what_waits_and_what_is_remembered_follows_from_memory_max(void **state)
+{
+    enum { KIB = 1024, MIB = 1024 * 1024 };
+    struct {
+        const char *text;
+        uint64_t dirty_bytes, dirty_entries, session_bytes, snapshot_log_bytes;
+    } rows[] = {
+        {"groups = 1\nlimits { memory_max = \"16MiB\" }", 8 * MIB, 16 * 1024, MIB, MIB},
+        {"groups = 3\nlimits { memory_max = \"64MiB\" }", 11184810, 21845, 1398101, 1398101},
+        {"groups = 256\nlimits { memory_max = \"32MiB\" }", 64 * KIB, 128, 64 * KIB, MIB},
+        {"groups = 1\nlimits { memory_max = \"1TiB\" }", 256 * MIB, 1000000, 16 * MIB, 32 * MIB},
+        {"groups = 1\nlimits { memory_max = \"1GiB\" dirty_bytes = \"300MiB\" dirty_entries = 77 "
+         "session_bytes "
+         "= \"5KiB\" }\nraft { snapshot_log_bytes = \"6KiB\" }",
+            300 * MIB, 77, 5 * KIB, 6 * KIB},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[1024];
+        char errmsg[512];
+        struct config c;
+        snprintf(text, sizeof text, GOOD "%s\n", rows[i].text);
+        enum status status = load_text(text, &c, errmsg, sizeof errmsg);
+        if (status != STATUS_OK) {
+            fail_msg("row %zu: %s", i, errmsg);
+        }
+        assert_int_equal(c.limits.dirty_bytes, rows[i].dirty_bytes);
+        assert_int_equal(c.limits.dirty_entries, rows[i].dirty_entries);
+        assert_int_equal(c.limits.session_bytes, rows[i].session_bytes);
+        assert_int_equal(c.raft.snapshot_log_bytes, rows[i].snapshot_log_bytes);
         config_deinit(&c);
     }
 }
@@ -306,6 +356,23 @@ static void every_mistake_is_told_with_its_line(void **state)
             "FILE:9: election_timeout_ms (300) must be at least 3 * heartbeat_ms (101)"},
         {GOOD "flush {\n retry_max_ms = 49\n}\n",
             "FILE:9: retry_max_ms (49) must not be less than retry_min_ms (50)"},
+        {GOOD "limits {\n memory_max = \"15MiB\"\n}\n",
+            "FILE:8: memory_max must be a size from 16777216 to 1099511627776" SIZES "\"15MiB\""},
+        {GOOD "limits {\n sessions = 0\n}\n", "FILE:8: sessions " NUMBER "1 to 1000000, not \"0\""},
+        {GOOD "limits {\n session_bytes = 4095\n}\n",
+            "FILE:8: session_bytes must be a size from 4096 to 1099511627776" SIZES "\"4095\""},
+        {GOOD "limits {\n frame_timeout_ms = 86400001\n}\n",
+            "FILE:8: frame_timeout_ms " NUMBER "0 to 86400000 in milliseconds, not \"86400001\""},
+        {GOOD "flush {\n expiry_sweep_ms = -1\n}\n",
+            "FILE:8: expiry_sweep_ms " NUMBER "0 to 86400000 in milliseconds, not \"-1\""},
+        {GOOD "groups = 1\nlimits {\n memory_max = \"16MiB\"\n dirty_bytes = \"13MiB\"\n}\n",
+            "FILE:11: dirty_bytes (13631488) of 1 groups is more than three quarters of memory_max "
+            "(16777216): what "
+            "waits for the database stays in memory; raise memory_max, or lower dirty_bytes"},
+        {GOOD "groups = 256\nlimits {\n memory_max = \"16MiB\"\n}\n", /* each has its least */
+            "FILE:10: dirty_bytes (65536) of 256 groups is more than three quarters of memory_max "
+            "(16777216): what "
+            "waits for the database stays in memory; raise memory_max, or lower dirty_bytes"},
         /* no configuration at all */
         {"", "FILE:1: node_id is missing: which of the nodes is this one?"},
         {GOOD "raft {\n", "FILE:8: section raft is not closed"},
@@ -449,7 +516,7 @@ static void the_example_file_loads_and_shows_the_defaults(void **state)
     enum status status = load_text(text, &d, errmsg, sizeof errmsg);
     assert_string_equal(errmsg, "");
     assert_int_equal(status, STATUS_OK);
-    assert_int_equal(shown, 26); /* all options but the three that must be given */
+    assert_int_equal(shown, 32); /* all options but the three that must be given */
     struct config plain;
     assert_int_equal(load_text(GOOD, &plain, errmsg, sizeof errmsg), STATUS_OK);
     assert_string_equal(d.cluster, plain.cluster);
@@ -470,6 +537,7 @@ int main(void)
         cmocka_unit_test(a_short_file_gets_every_default),
         cmocka_unit_test(every_option_can_be_set),
         cmocka_unit_test(sizes_may_have_units),
+        cmocka_unit_test(what_waits_and_what_is_remembered_follows_from_memory_max),
         cmocka_unit_test(the_form_of_addresses_is_checked),
         cmocka_unit_test(every_mistake_is_told_with_its_line),
         cmocka_unit_test(at_most_nine_nodes_are_taken),

@@ -20,7 +20,8 @@ struct front {
     const struct front_ops *ops;
     void *data;
     uint32_t group_count;
-    bool closing; /* refuse everything new as SHUTTING_DOWN */
+    uint16_t scan_tag; /* random: cursors of scans are this process's own */
+    bool closing;      /* refuse everything new as SHUTTING_DOWN */
 };
 
 /* The server's on_request; @data is the front. */

@@ -30,6 +30,7 @@ struct group *group_create(const struct group_config *config, const struct group
         config->random_seed, env->flusher, env->flusher_data);
     arena_init(&g->apply_arena);
     buf_init(&g->encode_buf);
+    buf_init(&g->outcome_buf);
     list_init(&g->live);
     list_init(&g->ready);
     list_init(&g->loading);
@@ -41,12 +42,14 @@ struct group *group_create(const struct group_config *config, const struct group
 
 void group_destroy(struct group *g)
 {
+    group_cancel_loads(g);
     CHECK(!g->gate_open && list_empty(&g->live));
     loads_deinit(&g->loads);
     overlay_deinit(&g->overlay);
     state_deinit(&g->state);
     arena_deinit(&g->apply_arena);
     buf_deinit(&g->encode_buf);
+    buf_deinit(&g->outcome_buf);
     free(g);
 }
 
@@ -64,6 +67,9 @@ void group_finish(struct group *g, struct group_request *r, enum status status, 
     list_remove(&r->link);
     list_remove(&r->live);
     loads_forget_request(r);
+    if (status != STATUS_OK && status != STATUS_NOT_FLUSHED && status != STATUS_CONDITION_FAILED) {
+        group_clear_results(r);
+    }
     r->status = status;
     r->message = message;
     if (status == STATUS_UNAVAILABLE || status == STATUS_OVERLOADED) {
@@ -78,12 +84,41 @@ void group_submit(struct group *g, struct group_request *r)
     r->message = NULL;
     r->index = 0;
     r->retry_after_ms = 0;
+    r->age_ms = 0;
+    r->answered = false;
+    r->loaded = false;
+    r->load_optional = false;
     r->lease_proved = false;
-    r->wait_index = 0;
     list_init(&r->link);
     list_init(&r->load_waits);
     list_push_back(&g->live, &r->live);
     group_move(r, AT_READY, &g->ready);
+}
+
+void group_wake_at(struct group *g, uint64_t at_ms)
+{
+    if (at_ms < g->wake_ms) {
+        g->wake_ms = at_ms;
+    }
+}
+
+void group_wait_flush(struct group *g, struct group_request *r, uint64_t index)
+{
+    r->flush_index = index;
+    if (index > g->flush_upto) {
+        g->flush_upto = index;
+    }
+    group_move(r, AT_WAIT_FLUSH, &g->flush_waiters); /* answered in this turn when nothing is dirty */
+}
+
+/* What @r waits for to be in the database is replicated, and that is all that can be said. */
+static void end_flush_wait(struct group *g, struct group_request *r)
+{
+    if (r->op == GROUP_WAIT) {
+        r->index = state_flushed_index(&g->state);
+    }
+    group_finish(g, r, STATUS_NOT_FLUSHED,
+        g->session.last_error.message[0] != '\0' ? g->session.last_error.message : NULL);
 }
 
 /* Whatever a request waits for, its time is over. */
@@ -94,10 +129,7 @@ static void time_out(struct group *g, struct group_request *r)
         group_finish(g, r, STATUS_UNKNOWN, "no quorum acknowledged the write in time; it may still happen");
         return;
     case AT_WAIT_FLUSH:
-        r->index = state_flushed_index(&g->state);
-        group_finish(g, r, STATUS_TIMEOUT,
-            g->session.last_error.message[0] != '\0' ? g->session.last_error.message
-                                                     : "replicated, but not flushed to the database in time");
+        end_flush_wait(g, r);
         return;
     case AT_WAIT_LOAD:
         group_finish(g, r, STATUS_TIMEOUT, "the database did not answer in time");
@@ -151,10 +183,17 @@ enum status group_propose_entry(
 
 /* ---- The turn ---- */
 
-/* One barrier serves every read that came before it was proposed. */
+/* One barrier serves every answer that was found before it was proposed. Those that came after that have the
+ * lease that it has renewed. */
 static void propose_barrier(struct group *g)
 {
     if (g->barrier_pending || list_empty(&g->lease_next) || !g->gate_open) {
+        return;
+    }
+    if (g->env.lease_valid(g->env.data)) {
+        list_for_each (it, next, &g->lease_next) {
+            group_move(list_entry(it, struct group_request, link), AT_READY, &g->ready);
+        }
         return;
     }
     uint64_t token = g->barrier_token + 1;
@@ -189,14 +228,35 @@ static void answer_flush_waiters(struct group *g)
     uint64_t upto = 0;
     list_for_each (it, next, &g->flush_waiters) {
         struct group_request *r = list_entry(it, struct group_request, link);
-        if (r->wait_index <= flushed) {
-            r->index = flushed;
+        if (r->flush_index <= flushed) {
+            r->index = r->op == GROUP_WAIT ? flushed : r->index;
             group_finish(g, r, STATUS_OK, NULL);
-        } else if (r->wait_index > upto) {
-            upto = r->wait_index;
+        } else if (r->flush_index > upto) {
+            upto = r->flush_index;
         }
     }
     g->flush_upto = upto;
+}
+
+/* What this node's configuration says becomes the group's, so that all replicas forget alike. */
+static void name_limits(struct group *g)
+{
+    const struct sessions *now = &g->state.sessions;
+    enum status status;
+    const char *message;
+    if (g->limits_proposed || g->config.sessions_max == 0 || !group_serves(g, &status, &message) ||
+        (now->limits_named && now->sessions_max == g->config.sessions_max &&
+            now->bytes_max == g->config.session_bytes_max)) {
+        return;
+    }
+    Wblog__Limits limits = WBLOG__LIMITS__INIT;
+    limits.sessions_max = g->config.sessions_max;
+    limits.session_bytes_max = g->config.session_bytes_max;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    entry.command_case = WBLOG__ENTRY__COMMAND_LIMITS;
+    entry.limits = &limits;
+    uint64_t index;
+    g->limits_proposed = group_propose_entry(g, &entry, 0, true, &index) == STATUS_OK;
 }
 
 uint64_t group_turn(struct group *g, uint64_t now_ms, uint64_t wall_ms)
@@ -207,7 +267,9 @@ uint64_t group_turn(struct group *g, uint64_t now_ms, uint64_t wall_ms)
     if (!g->gate_open) {
         flush_session_stop(&g->session);
     }
+    name_limits(g);
     group_evaluate_ready(g);
+    group_drive_expiry(g);
     group_propose_open(g);
     propose_barrier(g);
     group_send_loads(g);
@@ -227,22 +289,15 @@ static bool is_ours(const struct group *g, const Wblog__Entry *entry)
     return g->gate_open && entry->node_id == g->config.node_id && entry->term == g->term;
 }
 
-/* Answer what this entry of ours carried. Versions were noted as ordinal + 1 at evaluation. */
-static void answer_writers(struct group *g, struct proposal *p, uint64_t index, uint64_t version_of_first)
+static void apply_sessions(struct state *s, uint64_t index, const Wblog__Writes *writes)
 {
-    struct list *node;
-    while ((node = list_pop_front(&p->writers)) != NULL) {
-        struct group_request *r = list_entry(node, struct group_request, link);
-        for (uint32_t i = 0; i < r->n; i++) {
-            if (r->results[i].version != 0) {
-                r->results[i].version += version_of_first - 1;
-            }
-        }
-        r->index = index;
-        group_finish(g, r, STATUS_OK, NULL);
+    for (uint32_t i = 0; i < writes->sessions_opened; i++) {
+        sessions_apply_open(&s->sessions, state_session_id(index, i));
     }
-    while ((node = list_pop_front(&p->readers)) != NULL) {
-        group_move(list_entry(node, struct group_request, link), AT_READY, &g->ready);
+    for (size_t i = 0; i < writes->n_outcomes; i++) {
+        const Wblog__Outcome *o = writes->outcomes[i];
+        sessions_apply_result(&s->sessions, o->session, o->sequence, o->first_awaited, index, o->status,
+            o->has_results ? pb_bytes(o->results) : bytes_of(NULL, 0));
     }
 }
 
@@ -269,8 +324,9 @@ static void apply_writes(struct group *g, uint64_t index, const Wblog__Entry *en
         ours = ours == NULL ? NULL : ours->next;
     }
     g->writes_applied += entry->writes->n_writes;
+    apply_sessions(&g->state, index, entry->writes);
     if (p != NULL) {
-        answer_writers(g, p, index, g->state.version_base + (index << 16));
+        group_answer_proposal(g, p, index);
         proposal_destroy(p);
     }
 }
@@ -319,6 +375,10 @@ void group_on_apply(struct group *g, uint64_t index, struct bytes raw, uint64_t 
     case WBLOG__ENTRY__COMMAND_FLUSH_ABORT:
         state_apply_flush_abort(&g->state, entry->flush_abort->from_batch);
         break;
+    case WBLOG__ENTRY__COMMAND_LIMITS:
+        sessions_apply_limits(
+            &g->state.sessions, entry->limits->sessions_max, entry->limits->session_bytes_max);
+        break;
     default:
         check_failed("a committed log entry has a command of a newer version", __FILE__, __LINE__);
     }
@@ -335,8 +395,11 @@ void group_on_gate_open(struct group *g, uint64_t term, uint64_t now_ms)
 {
     CHECK(!g->gate_open);
     flush_session_stop(&g->session); /* if no turn came in between */
+    group_cancel_loads(g);           /* a follower's: they asked for less than a leader must know */
     uint8_t new_cluster_id[CLUSTER_ID_BYTES];
     g->gate_open = true;
+    g->limits_proposed = false;
+    g->expiry_sweep_at_ms = now_ms + g->config.expiry_sweep_ms;
     g->term = term;
     g->now_ms = now_ms;
     g->env.random(g->env.data, new_cluster_id, sizeof new_cluster_id);
@@ -360,7 +423,9 @@ void group_on_gate_close(struct group *g)
         if (r->where == AT_WAIT_APPLY) {
             group_finish(
                 g, r, STATUS_UNKNOWN, "the leader lost its office before the write was acknowledged");
-        } else if (r->where != AT_READY) {
+        } else if (r->where == AT_WAIT_FLUSH && r->op == GROUP_UPDATE) {
+            end_flush_wait(g, r);
+        } else if (r->where != AT_READY && r->where != AT_WAIT_LOAD) {
             group_finish(g, r, STATUS_NOT_LEADER, NULL);
         }
     }
@@ -368,7 +433,7 @@ void group_on_gate_close(struct group *g)
     while ((p = overlay_abandon(&g->overlay)) != NULL) {
         proposal_destroy(p);
     }
-    loads_cancel_all(&g->loads);
+    group_cancel_loads(g);
     g->barrier_pending = false;
     g->barrier_token++; /* a barrier of the old term says nothing any more */
     g->flush_upto = 0;
@@ -377,11 +442,25 @@ void group_on_gate_close(struct group *g)
 enum status group_on_restore(struct group *g, struct bytes snapshot)
 {
     group_on_gate_close(g);
+    group_cancel_loads(g);
     enum status status = state_restore(&g->state, snapshot);
     if (status == STATUS_OK) {
         stamp_observe(&g->stamps, g->state.stamp_ms, 0, true);
     }
     return status;
+}
+
+/* ---- Memory ---- */
+
+uint64_t group_memory(const struct group *g)
+{
+    enum { LOAD_BYTES = 256 };
+    return g->state.bytes + g->state.sessions.bytes + g->overlay.bytes + (uint64_t)g->loads.n * LOAD_BYTES;
+}
+
+void group_evict(struct group *g, uint64_t bytes)
+{
+    g->evicted += state_evict(&g->state, bytes);
 }
 
 /* ---- Questions ---- */
@@ -428,6 +507,13 @@ void group_info(const struct group *g, uint64_t now_ms, struct group_info *out)
         .flush_failures = g->session.failures,
         .fenced = g->session.fenced_count,
         .epoch = g->session.epoch,
+        .evicted = g->evicted,
+        .expired = g->expired,
+        .expiring = s->expiring_n,
+        .sessions = s->sessions.count,
+        .session_results = s->sessions.result_count,
+        .session_bytes = s->sessions.bytes,
+        .clean_bytes = s->clean_bytes,
     };
 }
 

@@ -4,11 +4,15 @@
  * argument.
  *
  *              group_submit                        apply (own entry)
- *   request ---> EVALUATE --write--> WAIT_APPLY ----------------------------> done
- *                 ^  | ^ \--miss---> WAIT_LOAD --loaded--> EVALUATE
- *                 |  | \--barrier--- WAIT_LEASE (a read without a lease)
- *                 |  +--flush------> WAIT_FLUSH --F >= index----------------> done
- *                 +---applied------- WAIT_OVERLAY (saw a write in flight)
+ *   request ---> EVALUATE --write--> WAIT_APPLY --------------+-------------> done
+ *                 ^  | ^ \--miss---> WAIT_LOAD --> EVALUATE  +-> WAIT_FLUSH -> done   (level FLUSHED)
+ *                 |  | \--answer--> WAIT_OVERLAY (saw a write in flight) --applied--+
+ *                 |  |  without a    WAIT_LEASE (no lease) ------- barrier ---------+--> done
+ *                 |  |  write
+ *                 |  +--wait-------> WAIT_FLUSH --F >= index----------------> done
+ *                 +---- the entry that it saw was refused
+ * An answer without a write is found once, when the request is evaluated: at its place among the requests of
+ * its connection. It is given when the writes that it saw have applied, and under the lease.
  * Every request is done exactly once, never inside group_submit; a write that may be in the log is done as OK
  * by its own apply, or as UNKNOWN when the office ends or its deadline passes.
  *
@@ -19,41 +23,62 @@
 
 #include "flush/flush_session.h"
 #include "flush/loader.h"
+#include "node/operation.h"
 #include "node/state.h"
 #include "proto/base/status.h"
 
 struct group;
 
-enum group_op { GROUP_GET, GROUP_EXISTS, GROUP_SET, GROUP_DEL, GROUP_FLUSH };
+enum group_op { GROUP_READ, GROUP_UPDATE, GROUP_SCAN, GROUP_WAIT, GROUP_OPEN_SESSION };
+enum group_level { GROUP_REPLICATED, GROUP_FLUSHED };
 
-struct group_result {
-    bool found;          /* get, exists: it is there; del: it was there; set: true */
-    struct value *value; /* get: a reference that belongs to the request's owner after done */
-    uint64_t version;
+struct group_scan {
+    uint64_t cursor; /* in and out; see state_scan */
+    struct bytes prefix;
+    uint32_t looks;
+    struct buf keys; /* out: for each its length (4 bytes, little endian) and its bytes; the owner frees it */
+    uint32_t n;
 };
 
 /* Embedded in the caller's struct. What the pointers name stays valid and unchanged until done. */
 struct group_request {
     enum group_op op;
-    uint64_t conn_id;     /* reads wait for unapplied writes of their own connection */
+    uint64_t conn_id;     /* a connection's reads see its writes, in the order submitted */
     uint64_t deadline_ms; /* boot time; 0: none */
-    uint32_t n;           /* keys, 1 to LIMIT_REQUEST_KEYS (0 for flush) */
-    const struct bytes *keys;
-    const struct bytes *values;   /* set */
-    struct group_result *results; /* n of them */
+    uint32_t n;           /* keys of a read, operations of an update: 1 to LIMIT_REQUEST_KEYS */
+    /* read, scan */
+    bool stale;               /* from this replica as it is, leader or not */
+    bool inspect;             /* the results have type, length and expiry, and no value */
+    const struct bytes *keys; /* read */
+    struct group_scan *scan;
+    /* update: all of the operations happen, in their order, or none */
+    const struct operation *operations;
+    enum group_level level;
+    uint64_t session; /* 0: none */
+    uint64_t sequence, first_awaited;
+    bool retry;
+    /* wait */
+    uint64_t wait_index;              /* until F is at least this; 0: everything that is applied now */
+    struct operation_result *results; /* n of them, all zero; their references are the owner's after done */
     void (*done)(struct group_request *request);
     /* the answer */
-    enum status status;
-    const char *message;     /* NULL, or what to do; valid inside done only */
-    uint64_t index;          /* set, del: the log index of the write (0: nothing was written); flush: F */
+    enum status status;  /* with OK, NOT_FLUSHED and CONDITION_FAILED the results are set */
+    const char *message; /* NULL, or what to do; valid inside done only */
+    uint64_t index; /* update: the log index of the write (0: nothing was written); wait: F; open session:
+                       its id */
     unsigned retry_after_ms; /* OVERLOADED, UNAVAILABLE */
+    uint64_t stamp_ms;       /* read: the time for which expiries were judged */
+    uint64_t age_ms;         /* stale: since the last contact with a leader */
     /* private */
     int where;
     struct list link;       /* in the list of what it waits for */
     struct list live;       /* in the group's list of all requests */
     struct list load_waits; /* the misses that it waits for */
-    bool lease_proved;      /* a barrier proposed after it came has applied */
-    uint64_t wait_index;    /* WAIT_FLUSH: the flushed index that it waits for */
+    bool loaded;            /* it waited for a load */
+    bool load_optional;     /* it waits for loads for the sake of order only */
+    bool answered;          /* results and status are found: only proofs are waited for */
+    bool lease_proved;      /* a barrier proposed after it was answered has applied */
+    uint64_t flush_index;   /* WAIT_FLUSH: the flushed index that it waits for */
 };
 
 /* What a group asks of its surroundings. None of these may call back into the group. */
@@ -64,6 +89,8 @@ struct group_env {
     enum status (*barrier)(void *data, uint64_t token); /* see replica_barrier */
     bool (*lease_valid)(void *data);
     void (*random)(void *data, void *out, unsigned len);
+    /* Milliseconds since this replica last heard from the group's leader; 0 when it leads itself. */
+    uint64_t (*contact_age_ms)(void *data);
     /* Group 0's identity, if this node's replica of it is born and claimed. */
     bool (*seed)(void *data, struct flush_identity *out);
     const struct flusher_ops *flusher;
@@ -82,6 +109,9 @@ struct group_config {
     uint64_t dirty_entries_max;
     unsigned entry_target_bytes; /* an entry is not filled beyond it; 0: LIMIT_ENTRY_TARGET_BYTES */
     unsigned entries_in_flight;  /* full entries proposed and not applied; 0: a good default */
+    uint64_t sessions_max;       /* as leader, what the log shall name (sessions.h); 0: the default */
+    uint64_t session_bytes_max;
+    unsigned expiry_sweep_ms; /* how often the database is searched for expired rows; 0: never */
     uint64_t hash_seed;
     uint32_t random_seed; /* of the flush's jitter */
 };
@@ -89,13 +119,18 @@ struct group_config {
 struct group *group_create(const struct group_config *config, const struct group_env *env);
 void group_destroy(struct group *g); /* everything pending must be done: close the gate before */
 
-/* Take a request. It is done later. Keys must be of this group and within the limits: the caller has checked.
- */
+/* Take a request. It is done later. Keys must be of this group, keys and values within the limits: the caller
+ * has checked. */
 void group_submit(struct group *g, struct group_request *request);
 
 /* Do what is due; returns the time of the next turn that is needed without an event (UINT64_MAX: none).
  * @wall_ms is the wall clock, @now_ms boot time. */
 uint64_t group_turn(struct group *g, uint64_t now_ms, uint64_t wall_ms);
+
+/* What the group holds in memory for keys: what memory_max counts. */
+uint64_t group_memory(const struct group *g);
+/* Give back @bytes of it by forgetting clean entries, if there are so many. Not inside a turn. */
+void group_evict(struct group *g, uint64_t bytes);
 
 /* From the replica (see raft/replica.h, struct replica_ops). @now_ms as in group_turn; 0 while the log on
  * disk is replayed at the start. */
@@ -125,6 +160,7 @@ struct group_info {
     const char *flush_error; /* "" when none */
     uint64_t rows_flushed, batches_flushed, writes_applied, loads, hits, misses, flush_failures, fenced,
         epoch;
+    uint64_t evicted, expired, expiring, sessions, session_results, session_bytes, clean_bytes;
 };
 void group_info(const struct group *g, uint64_t now_ms, struct group_info *out);
 /* Are the wall clock and the group's stamps further apart than stamps are corrected (stamp.h)? Then somebody

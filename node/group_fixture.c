@@ -103,7 +103,21 @@ static void load(
     f->load_keys = n;
 }
 
-static const struct loader_ops loader_ops = {.load = load};
+static void find_expired(void *data, uint64_t token, uint64_t before_ms, uint32_t keys_max)
+{
+    struct fixture *f = data;
+    (void)token;
+    (void)before_ms;
+    (void)keys_max;
+    f->expired_searches++;
+}
+
+static const struct loader_ops loader_ops = {.load = load, .find_expired = find_expired};
+
+static uint64_t contact_age(void *data)
+{
+    return ((struct fixture *)data)->contact_age_ms;
+}
 
 void fixture_init(struct fixture *f, uint32_t group, bool adopt, bool ready)
 {
@@ -122,6 +136,7 @@ void fixture_init(struct fixture *f, uint32_t group, bool adopt, bool ready)
             .retry_max_ms = 100},
         .dirty_bytes_max = 1 << 20,
         .dirty_entries_max = 10000,
+        .expiry_sweep_ms = 5000,
         .random_seed = 42,
     };
     struct group_env env = {
@@ -129,6 +144,7 @@ void fixture_init(struct fixture *f, uint32_t group, bool adopt, bool ready)
         .propose = propose,
         .barrier = barrier,
         .lease_valid = lease_valid,
+        .contact_age_ms = contact_age,
         .random = fixed_random,
         .seed = seed,
         .flusher = &flusher_ops,
@@ -207,17 +223,14 @@ static void mark_done(struct group_request *r)
     a->done = true;
 }
 
-static void submit(
-    struct fixture *f, struct ask *a, enum group_op op, const char *key, const char *value, uint64_t conn)
+static void submit(struct fixture *f, struct ask *a, enum group_op op, uint32_t n, uint64_t conn)
 {
-    *a = (struct ask){0};
-    a->key = bytes_from_text(key);
-    a->value = bytes_from_text(value);
     a->r.op = op;
-    a->r.n = op == GROUP_FLUSH ? 0 : 1;
+    a->r.n = n;
     a->r.keys = &a->key;
-    a->r.values = &a->value;
+    a->r.operations = &a->operation;
     a->r.results = &a->result;
+    a->r.scan = &a->scan;
     a->r.conn_id = conn;
     a->r.deadline_ms = f->now_ms + 10000;
     a->r.done = mark_done;
@@ -227,27 +240,84 @@ static void submit(
 
 void ask_get(struct fixture *f, struct ask *a, const char *key, uint64_t conn)
 {
-    submit(f, a, GROUP_GET, key, "", conn);
+    *a = (struct ask){.key = bytes_from_text(key)};
+    submit(f, a, GROUP_READ, 1, conn);
 }
 
 void ask_exists(struct fixture *f, struct ask *a, const char *key, uint64_t conn)
 {
-    submit(f, a, GROUP_EXISTS, key, "", conn);
+    *a = (struct ask){.key = bytes_from_text(key), .r.inspect = true};
+    submit(f, a, GROUP_READ, 1, conn);
+}
+
+void ask_stale(struct fixture *f, struct ask *a, const char *key)
+{
+    *a = (struct ask){.key = bytes_from_text(key), .r.stale = true};
+    submit(f, a, GROUP_READ, 1, 1);
+}
+
+void ask_update(struct fixture *f, struct ask *a, const struct operation *operation, uint64_t conn)
+{
+    *a = (struct ask){.operation = *operation};
+    submit(f, a, GROUP_UPDATE, 1, conn);
+}
+
+void ask_once(struct fixture *f, struct ask *a, const struct operation *operation, uint64_t session,
+    uint64_t sequence, bool retry)
+{
+    *a = (struct ask){.operation = *operation,
+        .r.session = session,
+        .r.sequence = sequence,
+        .r.first_awaited = sequence,
+        .r.retry = retry};
+    submit(f, a, GROUP_UPDATE, 1, 1);
 }
 
 void ask_set(struct fixture *f, struct ask *a, const char *key, const char *value, uint64_t conn)
 {
-    submit(f, a, GROUP_SET, key, value, conn);
+    struct operation set = {
+        .kind = OPERATION_SET, .key = bytes_from_text(key), .value = bytes_from_text(value)};
+    ask_update(f, a, &set, conn);
 }
 
 void ask_del(struct fixture *f, struct ask *a, const char *key, uint64_t conn)
 {
-    submit(f, a, GROUP_DEL, key, "", conn);
+    struct operation del = {.kind = OPERATION_DEL, .key = bytes_from_text(key)};
+    ask_update(f, a, &del, conn);
+}
+
+void ask_incr(struct fixture *f, struct ask *a, const char *key, int64_t delta, uint64_t conn)
+{
+    struct operation incr = {.kind = OPERATION_INCR, .key = bytes_from_text(key), .delta = delta};
+    ask_update(f, a, &incr, conn);
 }
 
 void ask_flush(struct fixture *f, struct ask *a)
 {
-    submit(f, a, GROUP_FLUSH, "", "", 0);
+    ask_wait(f, a, 0);
+}
+
+void ask_wait(struct fixture *f, struct ask *a, uint64_t index)
+{
+    *a = (struct ask){.r.wait_index = index};
+    submit(f, a, GROUP_WAIT, 0, 0);
+}
+
+void ask_scan(struct fixture *f, struct ask *a, uint64_t cursor, const char *prefix, uint32_t looks)
+{
+    *a = (struct ask){.scan = {.cursor = cursor, .prefix = bytes_from_text(prefix), .looks = looks}};
+    buf_init(&a->scan.keys);
+    submit(f, a, GROUP_SCAN, 0, 1);
+}
+
+uint64_t open_session_now(struct fixture *f)
+{
+    struct ask a = {0};
+    submit(f, &a, GROUP_OPEN_SESSION, 0, 1);
+    fixture_turn(f);
+    fixture_commit(f, UINT32_MAX);
+    assert_done(&a, STATUS_OK);
+    return a.r.index;
 }
 
 void set_now(struct fixture *f, const char *key, const char *value)
@@ -320,9 +390,10 @@ void db_failed(struct fixture *f, enum flush_error_class class, const char *mess
     fixture_turn(f);
 }
 
-void loader_answer(struct fixture *f, const char *key, const char *value, uint64_t last_batch)
+void loader_answer_expiring(
+    struct fixture *f, const char *key, const char *value, uint64_t expires_at_ms, uint64_t last_batch)
 {
-    struct load_row row = {.version = 5};
+    struct load_row row = {.version = 5, .expires_at_ms = expires_at_ms};
     struct load_result result = {.fence_found = true, .last_batch = last_batch};
     if (key != NULL) {
         row.key = bytes_from_text(key);
@@ -332,6 +403,11 @@ void loader_answer(struct fixture *f, const char *key, const char *value, uint64
     }
     group_loader_events.loaded(f->group, f->load_token, &result);
     fixture_turn(f);
+}
+
+void loader_answer(struct fixture *f, const char *key, const char *value, uint64_t last_batch)
+{
+    loader_answer_expiring(f, key, value, 0, last_batch);
 }
 
 void loader_fail(struct fixture *f, const char *message)

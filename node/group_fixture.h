@@ -38,14 +38,17 @@ struct fixture {
     unsigned loads;
     uint64_t load_token;
     unsigned load_keys;
+    unsigned expired_searches;
+    uint64_t contact_age_ms;
 };
 
 /* One request of a test, with its outcome. */
 struct ask {
     struct group_request r;
-    struct bytes key;
-    struct bytes value;
-    struct group_result result;
+    struct bytes key;           /* of a read */
+    struct operation operation; /* of an update */
+    struct operation_result result;
+    struct group_scan scan;
     bool done;
 };
 
@@ -66,7 +69,18 @@ void ask_get(struct fixture *f, struct ask *a, const char *key, uint64_t conn);
 void ask_exists(struct fixture *f, struct ask *a, const char *key, uint64_t conn);
 void ask_set(struct fixture *f, struct ask *a, const char *key, const char *value, uint64_t conn);
 void ask_del(struct fixture *f, struct ask *a, const char *key, uint64_t conn);
+void ask_stale(struct fixture *f, struct ask *a, const char *key);
+void ask_incr(struct fixture *f, struct ask *a, const char *key, int64_t delta, uint64_t conn);
+/* Any operation; its key and value are texts that must live as long as @a. */
+void ask_update(struct fixture *f, struct ask *a, const struct operation *operation, uint64_t conn);
+/* The same as sequence @sequence of @session, with that as the first awaited one. */
+void ask_once(struct fixture *f, struct ask *a, const struct operation *operation, uint64_t session,
+    uint64_t sequence, bool retry);
 void ask_flush(struct fixture *f, struct ask *a);
+void ask_wait(struct fixture *f, struct ask *a, uint64_t index);
+void ask_scan(struct fixture *f, struct ask *a, uint64_t cursor, const char *prefix, uint32_t looks);
+/* Open a session and commit it: its id. */
+uint64_t open_session_now(struct fixture *f);
 /* Submit, turn, and commit whatever that proposes. */
 void set_now(struct fixture *f, const char *key, const char *value);
 /* Asserts that @a is done with OK and this value (NULL: not found); frees it. */
@@ -81,6 +95,9 @@ void db_committed(struct fixture *f, uint64_t batch);
 void db_failed(struct fixture *f, enum flush_error_class class, const char *message);
 /* Answer the newest load with one row (or none when @key is NULL). */
 void loader_answer(struct fixture *f, const char *key, const char *value, uint64_t last_batch);
+/* The same with an expiry. */
+void loader_answer_expiring(
+    struct fixture *f, const char *key, const char *value, uint64_t expires_at_ms, uint64_t last_batch);
 void loader_fail(struct fixture *f, const char *message);
 
 #endif

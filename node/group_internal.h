@@ -29,16 +29,18 @@ struct group {
     struct stamp_clock stamps;
     struct arena apply_arena;
     struct buf encode_buf;
+    struct buf outcome_buf;
 
     bool gate_open;
-    uint64_t term; /* of the open gate */
+    bool limits_proposed; /* in this term */
+    uint64_t term;        /* of the open gate */
     uint64_t now_ms, wall_ms;
 
     struct list live;  /* all requests */
     struct list ready; /* to be evaluated in the next turn */
     struct list loading;
-    struct list lease_next; /* reads for which a barrier is still to be proposed */
-    struct list lease_now;  /* reads that wait for the barrier under way */
+    struct list lease_next; /* answers for which a barrier is still to be proposed */
+    struct list lease_now;  /* answers that wait for the barrier under way */
     uint64_t barrier_token; /* the newest one proposed */
     bool barrier_pending;
     struct list flush_waiters;
@@ -47,27 +49,93 @@ struct group {
     uint64_t due_counted_ms;
     uint64_t wake_ms; /* collected during a turn */
 
-    uint64_t rows_flushed, batches_flushed, writes_applied, load_selects, hits, misses;
+    uint64_t expire_at_ms;       /* next look at the keys in memory that are due */
+    uint64_t expiry_sweep_at_ms; /* next look at the rows in the database that are */
+    bool expiry_sweeping;
+
+    uint64_t rows_flushed, batches_flushed, writes_applied, load_selects, hits, misses, evicted, expired;
 };
 
 /* ---- group.c ---- */
-/* The one way for a request to end. */
+/* The one way for a request to end. Its results are kept where @status says that there are some. */
 void group_finish(struct group *g, struct group_request *r, enum status status, const char *message);
 void group_move(struct group_request *r, enum request_where where, struct list *list);
 uint64_t group_stamp(struct group *g);
 /* Propose a command at once; anything but OK: nothing happened. */
 enum status group_propose_entry(
     struct group *g, Wblog__Entry *entry, uint64_t seq, bool essential, uint64_t *index);
+/* Let @r wait until the flushed index is @index. */
+void group_wait_flush(struct group *g, struct group_request *r, uint64_t index);
+/* Wake the group at @at_ms at the latest. */
+void group_wake_at(struct group *g, uint64_t at_ms);
 
 /* ---- group_request.c ---- */
+
+/* What evaluating one request came to. */
+enum evaluated {
+    EVALUATED, /* it was answered, or waits for something */
+    NO_ROOM,   /* the open entry is full, and so is the pipeline, or the entry was refused: it and all behind
+                  it stay ready */
+};
+
 /* Evaluate what is ready, and propose what was collected. */
 void group_evaluate_ready(struct group *g);
 void group_propose_open(struct group *g);
 /* Is the group open for business? If not, *@status and *@message say why. */
 bool group_serves(const struct group *g, enum status *status, const char **message);
+/* Make room for @bytes in @writes more writes. False also when the open entry was refused on the way: what
+ * the caller found out against it is no longer true, and must be evaluated again. */
+bool group_make_room(struct group *g, size_t bytes, uint32_t writes);
+/* Would @bytes and @entries more be over the dirty budget? */
+bool group_over_budget(const struct group *g, uint64_t bytes, uint64_t entries);
+
+/* A key as the next operation finds it. */
+struct group_current {
+    struct operation_current now;
+    struct pending_write *pending; /* the write that it is from; NULL: the table */
+    bool due; /* its expiry has come, but by no committed stamp: `now` says absent; see group_expire_if_due */
+};
+/* False: neither the overlay nor the table knows it. */
+bool group_current(struct group *g, struct bytes key, uint64_t stamp_ms, struct group_current *out);
+/* Propose to delete @key, whose expiry has come. */
+enum evaluated group_expire_key(struct group *g, struct bytes key);
+/* The same if it is due; otherwise nothing. First of all for each key of a request: proposing can move what
+ * is in the open entry. */
+enum evaluated group_expire_if_due(struct group *g, struct bytes key, uint64_t stamp_ms);
+void group_clear_results(struct group_request *r);
+
+/* Let @r wait for the load of @key. False: there are too many, and @r was refused. */
+bool group_wait_load(struct group *g, struct group_request *r, struct bytes key);
+/* @r is answered, with @status and what is in its results, once @seen (NULL: nothing) has applied and we are
+ * certainly still the leader. */
+void group_answer(struct group *g, struct group_request *r, enum status status, struct proposal *seen);
+/* Finish an answered request, or let it wait for a barrier. */
+void group_prove(struct group *g, struct group_request *r);
+/* Whichever of the two was proposed later. NULL counts as long ago. */
+struct proposal *group_newer(struct proposal *a, struct proposal *b);
+
+/* ---- group_read.c ---- */
+enum evaluated group_eval_read(struct group *g, struct group_request *r);
+enum evaluated group_eval_stale(struct group *g, struct group_request *r);
+enum evaluated group_eval_scan(struct group *g, struct group_request *r);
+enum evaluated group_eval_wait(struct group *g, struct group_request *r);
+
+/* ---- group_update.c ---- */
+enum evaluated group_eval_update(struct group *g, struct group_request *r);
+enum evaluated group_eval_open_session(struct group *g, struct group_request *r);
+/* Our proposal @p has applied as entry @index: answer those whom it answers. */
+void group_answer_proposal(struct group *g, struct proposal *p, uint64_t index);
+
+/* ---- group_expiry.c ---- */
+/* Delete what is due in memory; look for what is due in the database. */
+void group_drive_expiry(struct group *g);
+/* See loader_events. */
+void group_expired_found(void *data, uint64_t token, const struct bytes *keys, uint32_t n);
 
 /* ---- group_load.c ---- */
 void group_send_loads(struct group *g);
+/* Forget all loads, and let nobody wait for one: the office begins or ends, or the state was replaced. */
+void group_cancel_loads(struct group *g);
 
 /* ---- group_flush.c ---- */
 void group_drive_flush(struct group *g);

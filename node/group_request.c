@@ -1,6 +1,7 @@
 /* Evaluating requests against the newest proposed state, and packing their effects into log entries.
- * Happy path of a set: eval_set adds a pending write to the open proposal; group_propose_open gives it to the
- * log; its apply answers. Of a get: eval_read finds the entry, checks the lease, answers. */
+ * Happy path of a set: group_eval_update adds a pending write to the open proposal; group_propose_open gives
+ * it to the log; its apply answers. Of a get: group_eval_read finds the value, group_prove checks the lease
+ * and answers. */
 #include <string.h>
 
 #include "node/group_internal.h"
@@ -9,13 +10,6 @@
 /* Loads outlive the requests that asked for them while the database is slow: so many keys are on their way at
  * most. */
 enum { LOADS_MAX = 32768 };
-
-/* What evaluating one request came to. */
-enum evaluated {
-    EVALUATED, /* it was answered, or waits for something */
-    NO_ROOM,   /* the open entry is full, and so is the pipeline, or the entry was refused: it and all behind
-                  it stay ready */
-};
 
 bool group_serves(const struct group *g, enum status *status, const char **message)
 {
@@ -38,6 +32,7 @@ bool group_serves(const struct group *g, enum status *status, const char **messa
 
 /* ---- Proposing what was collected ---- */
 
+/* Nothing of the open entry ever was. Its writers are told; what was answered from it is evaluated again. */
 static void refuse_open(struct group *g, enum status status)
 {
     struct proposal *p = overlay_refused(&g->overlay);
@@ -46,15 +41,16 @@ static void refuse_open(struct group *g, enum status status)
         group_finish(g, list_entry(node, struct group_request, link), status, NULL);
     }
     while ((node = list_pop_front(&p->readers)) != NULL) {
-        group_move(list_entry(node, struct group_request, link), AT_READY, &g->ready);
+        struct group_request *r = list_entry(node, struct group_request, link);
+        group_clear_results(r);
+        r->answered = false;
+        group_move(r, AT_READY, &g->ready);
     }
     proposal_destroy(p);
 }
 
-/* False: the log refused the open entry, and its writes never were. */
-static bool propose(struct group *g)
+static Wblog__Write **encode_writes(struct proposal *p)
 {
-    struct proposal *p = g->overlay.open;
     Wblog__Write *writes = arena_alloc(&p->arena, p->n_writes * sizeof *writes);
     Wblog__Write **list = arena_alloc(&p->arena, p->n_writes * sizeof(Wblog__Write *));
     uint32_t n = 0;
@@ -65,11 +61,55 @@ static bool propose(struct group *g)
             writes[n].has_value = 1;
             writes[n].value = pb_borrow(value_bytes(w->value));
         }
+        if (w->type != VALUE_STRING) {
+            writes[n].has_type = 1;
+            writes[n].type = w->type;
+        }
+        if (w->expires_at_ms != 0) {
+            writes[n].has_expires_at_ms = 1;
+            writes[n].expires_at_ms = w->expires_at_ms;
+        }
         list[n] = &writes[n];
     }
+    return list;
+}
+
+static Wblog__Outcome **encode_outcomes(struct proposal *p)
+{
+    Wblog__Outcome *outcomes = arena_alloc(&p->arena, p->n_outcomes * sizeof *outcomes);
+    Wblog__Outcome **list = arena_alloc(&p->arena, p->n_outcomes * sizeof(Wblog__Outcome *));
+    uint32_t n = 0;
+    for (const struct pending_outcome *o = p->first_outcome; o != NULL; o = o->next, n++) {
+        wblog__outcome__init(&outcomes[n]);
+        outcomes[n].session = o->session;
+        outcomes[n].sequence = o->sequence;
+        outcomes[n].first_awaited = o->first_awaited;
+        if (o->status != STATUS_OK) {
+            outcomes[n].has_status = 1;
+            outcomes[n].status = (uint32_t)o->status;
+        }
+        if (o->results.len > 0) {
+            outcomes[n].has_results = 1;
+            outcomes[n].results = pb_borrow(o->results);
+        }
+        list[n] = &outcomes[n];
+    }
+    return list;
+}
+
+/* False: the log refused the open entry, and its writes never were. */
+static bool propose(struct group *g)
+{
+    struct proposal *p = g->overlay.open;
     Wblog__Writes body = WBLOG__WRITES__INIT;
-    body.n_writes = n;
-    body.writes = list;
+    body.n_writes = p->n_writes;
+    body.writes = p->n_writes == 0 ? NULL : encode_writes(p);
+    body.n_outcomes = p->n_outcomes;
+    body.outcomes = p->n_outcomes == 0 ? NULL : encode_outcomes(p);
+    if (p->sessions_opened > 0) {
+        body.has_sessions_opened = 1;
+        body.sessions_opened = p->sessions_opened;
+    }
     Wblog__Entry entry = WBLOG__ENTRY__INIT;
     entry.command_case = WBLOG__ENTRY__COMMAND_WRITES;
     entry.writes = &body;
@@ -79,26 +119,24 @@ static bool propose(struct group *g)
         refuse_open(g, status);
         return false;
     }
-    overlay_proposed(&g->overlay);
+    overlay_proposed(&g->overlay, index);
     return true;
 }
 
 /* Group commit: with nothing in flight an entry goes at once; else the next one fills meanwhile. */
 void group_propose_open(struct group *g)
 {
-    if (g->overlay.open != NULL && g->overlay.open->n_writes > 0 && g->overlay.in_flight_count == 0) {
+    if (g->overlay.open != NULL && !proposal_empty(g->overlay.open) && g->overlay.in_flight_count == 0) {
         propose(g);
     }
 }
 
-/* Make room for @bytes in @writes more writes. False also when the open entry was refused on the way: what
- * the caller found out against it is no longer true, and must be evaluated again. */
-static bool make_room(struct group *g, size_t bytes, uint32_t writes)
+bool group_make_room(struct group *g, size_t bytes, uint32_t writes)
 {
     const struct proposal *open = g->overlay.open;
-    if (open == NULL || open->n_writes == 0 ||
+    if (open == NULL || proposal_empty(open) ||
         (open->bytes + bytes <= g->config.entry_target_bytes &&
-            open->n_writes + writes <= LIMIT_ENTRY_WRITES)) {
+            open->n_writes + open->n_outcomes + open->sessions_opened + writes <= LIMIT_ENTRY_WRITES)) {
         return true;
     }
     if (g->overlay.in_flight_count >= g->config.entries_in_flight) {
@@ -109,232 +147,141 @@ static bool make_room(struct group *g, size_t bytes, uint32_t writes)
 
 /* ---- What evaluations share ---- */
 
-static void wait_for_apply_of(struct group *g, struct group_request *r, struct proposal *p)
-{
-    (void)g;
-    group_move(r, AT_WAIT_OVERLAY, &p->readers);
-}
-
-/* Answer a request that wrote nothing, if we are certainly still the leader now that its answer is known.
- * False: it waits for a barrier, and is evaluated again. */
-static bool lease_holds(struct group *g, struct group_request *r)
-{
-    if (r->lease_proved || g->env.lease_valid(g->env.data)) {
-        return true;
-    }
-    group_move(r, AT_WAIT_LEASE, &g->lease_next);
-    return false;
-}
-
-/* Wait for the keys in @r that neither the overlay nor the table knows. True: it waits, or was refused. */
-static bool wait_for_misses(struct group *g, struct group_request *r)
-{
-    bool missing = false;
-    for (uint32_t i = 0; i < r->n; i++) {
-        if (overlay_find(&g->overlay, r->keys[i]) == NULL && state_find(&g->state, r->keys[i]) == NULL) {
-            if (g->loads.n >= LOADS_MAX && loads_find(&g->loads, r->keys[i]) == NULL) {
-                group_finish(g, r, STATUS_UNAVAILABLE,
-                    "too many keys are being read from the database already; try again");
-                return true;
-            }
-            loads_wait(&g->loads, r->keys[i], r);
-            missing = true;
-        }
-    }
-    if (missing) {
-        g->misses++;
-        group_move(r, AT_WAIT_LOAD, &g->loading);
-    }
-    return missing;
-}
-
-/* ---- get, exists ---- */
-
-static void drop_results(struct group_request *r)
+void group_clear_results(struct group_request *r)
 {
     for (uint32_t i = 0; i < r->n; i++) {
-        value_unref(r->results[i].value);
-        r->results[i] = (struct group_result){0};
+        operation_result_clear(&r->results[i]);
     }
 }
 
-static enum evaluated eval_read(struct group *g, struct group_request *r)
-{
-    struct proposal *newest = NULL;
-    for (uint32_t i = 0; i < r->n; i++) {
-        struct pending_write *w = overlay_find(&g->overlay, r->keys[i]);
-        if (w == NULL) {
-            continue;
-        }
-        /* Wait for an unapplied write of the own connection, and where the value before it is not in memory.
-         */
-        bool must = w->conn_id == r->conn_id || w->many || state_find(&g->state, r->keys[i]) == NULL;
-        if (must && (newest == NULL || w->proposal->seq > newest->seq)) {
-            newest = w->proposal;
-        }
-    }
-    if (newest != NULL) {
-        wait_for_apply_of(g, r, newest);
-        return EVALUATED;
-    }
-    if (wait_for_misses(g, r)) {
-        return EVALUATED;
-    }
-    for (uint32_t i = 0; i < r->n; i++) {
-        const struct state_entry *e = state_find(&g->state, r->keys[i]);
-        if (!state_entry_present(e)) {
-            continue;
-        }
-        r->results[i].found = true;
-        r->results[i].version = e->version;
-        r->results[i].value = r->op == GROUP_GET ? value_ref(e->value) : NULL;
-    }
-    if (!lease_holds(g, r)) {
-        drop_results(r);
-        return EVALUATED;
-    }
-    g->hits++;
-    group_finish(g, r, STATUS_OK, NULL);
-    return EVALUATED;
-}
-
-/* ---- set ---- */
-
-static bool over_budget(const struct group *g, size_t bytes, uint32_t writes)
+bool group_over_budget(const struct group *g, uint64_t bytes, uint64_t entries)
 {
     const struct state *s = &g->state;
     return s->dirty_bytes + g->overlay.bytes + bytes > g->config.dirty_bytes_max ||
-           s->queued_entries + s->batched_entries + writes > g->config.dirty_entries_max;
+           s->queued_entries + s->batched_entries + g->overlay.keys + entries > g->config.dirty_entries_max;
 }
 
-/* The rest is for the entry's header. */
-static bool too_big_for_an_entry(size_t bytes, uint32_t writes)
+/* Has the time @expires_at_ms come? If by a stamp that is committed, no later leader will think otherwise,
+ * and the key is simply gone; if only by @stamp_ms, it is *@due: its delete must be committed before anybody
+ * is told. */
+static bool is_over(const struct group *g, uint64_t expires_at_ms, uint64_t stamp_ms, bool *due)
 {
-    return writes > LIMIT_ENTRY_WRITES || bytes > LIMIT_ENTRY_BYTES - 1024;
+    bool over = expires_at_ms != 0 && expires_at_ms <= stamp_ms;
+    *due = over && expires_at_ms > g->state.stamp_ms;
+    return over;
 }
 
-static enum evaluated eval_set(struct group *g, struct group_request *r)
+bool group_current(struct group *g, struct bytes key, uint64_t stamp_ms, struct group_current *out)
 {
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < r->n; i++) {
-        bytes += overlay_write_bytes(r->keys[i].len, r->values[i].len);
+    *out = (struct group_current){.pending = overlay_find(&g->overlay, key), .now.version_known = true};
+    const struct pending_write *w = out->pending;
+    if (w != NULL) {
+        if (w->value != NULL && !is_over(g, w->expires_at_ms, stamp_ms, &out->due)) {
+            bool known = w->proposal->index != 0;
+            out->now = (struct operation_current){.value = w->value,
+                .type = w->type,
+                .version_known = known,
+                .version = known ? g->state.version_base + (w->proposal->index << 16 | w->ordinal) : 0,
+                .expires_at_ms = w->expires_at_ms};
+        }
+        return true;
     }
-    if (too_big_for_an_entry(bytes, r->n)) {
+    const struct state_entry *e = state_find(&g->state, key);
+    if (e != NULL && e->value != NULL && !is_over(g, e->expires_at_ms, stamp_ms, &out->due)) {
+        out->now = (struct operation_current){.value = e->value,
+            .type = e->type,
+            .version_known = true,
+            .version = e->version,
+            .expires_at_ms = e->expires_at_ms};
+    }
+    return e != NULL;
+}
+
+enum evaluated group_expire_key(struct group *g, struct bytes key)
+{
+    if (!group_make_room(g, overlay_write_bytes(key.len, 0), 1)) {
+        return NO_ROOM;
+    }
+    overlay_add(&g->overlay, key, VALUE_STRING, NULL, 0, 0);
+    loads_key_written(&g->loads, key);
+    g->expired++;
+    return EVALUATED;
+}
+
+enum evaluated group_expire_if_due(struct group *g, struct bytes key, uint64_t stamp_ms)
+{
+    struct group_current c;
+    return group_current(g, key, stamp_ms, &c) && c.due ? group_expire_key(g, key) : EVALUATED;
+}
+
+bool group_wait_load(struct group *g, struct group_request *r, struct bytes key)
+{
+    if (g->loads.n >= LOADS_MAX && loads_find(&g->loads, key) == NULL) {
         group_finish(
-            g, r, STATUS_TOO_BIG, "the keys and values of one set together are too big for one log entry");
-        return EVALUATED;
+            g, r, STATUS_UNAVAILABLE, "too many keys are being read from the database already; try again");
+        return false;
     }
-    if (over_budget(g, bytes, r->n)) {
-        group_finish(g, r, STATUS_OVERLOADED,
-            g->session.last_error.message[0] != '\0' ? g->session.last_error.message : NULL);
-        return EVALUATED;
-    }
-    if (!make_room(g, bytes, r->n)) {
-        return NO_ROOM;
-    }
-    for (uint32_t i = 0; i < r->n; i++) {
-        overlay_add(&g->overlay, r->keys[i], value_create(r->values[i]), r->conn_id);
-        loads_key_written(&g->loads, r->keys[i]);
-        r->results[i].found = true;
-        r->results[i].version = g->overlay.open->n_writes; /* ordinal + 1, until the index is known */
-    }
-    group_move(r, AT_WAIT_APPLY, &g->overlay.open->writers);
-    return EVALUATED;
+    loads_wait(&g->loads, key, r);
+    return true;
 }
 
-/* ---- del ---- */
-
-static enum evaluated eval_del(struct group *g, struct group_request *r)
+struct proposal *group_newer(struct proposal *a, struct proposal *b)
 {
-    if (wait_for_misses(g, r)) {
-        return EVALUATED;
+    if (a == NULL || b == NULL) {
+        return a == NULL ? b : a;
     }
-    struct proposal *newest = NULL; /* what the answer was read from and has not applied */
-    size_t bytes = 0;
-    uint32_t writes = 0;
-    for (uint32_t i = 0; i < r->n; i++) {
-        const struct pending_write *w = overlay_find(&g->overlay, r->keys[i]);
-        bool there = w != NULL ? w->value != NULL : state_entry_present(state_find(&g->state, r->keys[i]));
-        if (w != NULL && (newest == NULL || w->proposal->seq > newest->seq)) {
-            newest = w->proposal;
-        }
-        r->results[i].found = there;
-        r->results[i].version = 0;
-        if (there) {
-            bytes += overlay_write_bytes(r->keys[i].len, 0);
-            writes++;
-        }
-    }
-    if (writes == 0) { /* an answer without a write: only from what has applied, and under the lease */
-        if (newest != NULL) {
-            wait_for_apply_of(g, r, newest);
-        } else if (lease_holds(g, r)) {
-            group_finish(g, r, STATUS_OK, NULL);
-        }
-        return EVALUATED;
-    }
-    if (too_big_for_an_entry(bytes, writes)) {
-        group_finish(g, r, STATUS_TOO_BIG, "the keys of one del together are too big for one log entry");
-        return EVALUATED;
-    }
-    if (over_budget(g, bytes, writes)) {
-        group_finish(g, r, STATUS_OVERLOADED, NULL);
-        return EVALUATED;
-    }
-    if (!make_room(g, bytes, writes)) {
-        return NO_ROOM;
-    }
-    for (uint32_t i = 0; i < r->n; i++) {
-        if (!r->results[i].found) {
-            continue;
-        }
-        const struct pending_write *w = overlay_find(&g->overlay, r->keys[i]);
-        if (w != NULL &&
-            w->value == NULL) { /* the same key twice in this request: the second finds nothing */
-            r->results[i].found = false;
-            continue;
-        }
-        overlay_add(&g->overlay, r->keys[i], NULL, r->conn_id);
-        loads_key_written(&g->loads, r->keys[i]);
-        r->results[i].version = g->overlay.open->n_writes;
-    }
-    group_move(r, AT_WAIT_APPLY, &g->overlay.open->writers);
-    return EVALUATED;
+    return a->seq > b->seq ? a : b;
 }
 
-/* ---- flush ---- */
-
-static enum evaluated eval_flush(struct group *g, struct group_request *r)
+void group_prove(struct group *g, struct group_request *r)
 {
-    if (!lease_holds(g, r)) { /* a deposed leader does not know what was acknowledged since */
-        return EVALUATED;
+    if (r->lease_proved || g->env.lease_valid(g->env.data)) {
+        group_finish(g, r, r->status, r->message);
+    } else {
+        group_move(r, AT_WAIT_LEASE, &g->lease_next);
     }
-    r->wait_index = g->state.applied_index;
-    if (r->wait_index > g->flush_upto) {
-        g->flush_upto = r->wait_index;
-    }
-    group_move(r, AT_WAIT_FLUSH, &g->flush_waiters); /* answered in this turn when nothing is dirty */
-    return EVALUATED;
 }
+
+void group_answer(struct group *g, struct group_request *r, enum status status, struct proposal *seen)
+{
+    r->status = status;
+    r->answered = true;
+    r->lease_proved = false; /* what a barrier proved before says nothing about what was found now */
+    if (seen != NULL) {
+        group_move(r, AT_WAIT_OVERLAY, &seen->readers);
+    } else {
+        group_prove(g, r);
+    }
+}
+
+/* ---- Evaluating ---- */
 
 static enum evaluated evaluate(struct group *g, struct group_request *r)
 {
+    if (r->stale && (r->op == GROUP_READ || r->op == GROUP_SCAN)) {
+        return r->op == GROUP_READ ? group_eval_stale(g, r) : group_eval_scan(g, r);
+    }
     enum status status;
     const char *message;
     if (!group_serves(g, &status, &message)) {
         group_finish(g, r, status, message);
         return EVALUATED;
     }
+    if (r->answered) {
+        group_prove(g, r);
+        return EVALUATED;
+    }
     switch (r->op) {
-    case GROUP_GET:
-    case GROUP_EXISTS:
-        return eval_read(g, r);
-    case GROUP_SET:
-        return eval_set(g, r);
-    case GROUP_DEL:
-        return eval_del(g, r);
-    case GROUP_FLUSH:
-        return eval_flush(g, r);
+    case GROUP_READ:
+        return group_eval_read(g, r);
+    case GROUP_UPDATE:
+        return group_eval_update(g, r);
+    case GROUP_SCAN:
+        return group_eval_scan(g, r);
+    case GROUP_WAIT:
+        return group_eval_wait(g, r);
+    case GROUP_OPEN_SESSION:
+        return group_eval_open_session(g, r);
     }
     return EVALUATED;
 }

@@ -239,7 +239,7 @@ static void keys_on_their_way_from_the_database_are_bounded(void **state)
     static struct ask a[REQUESTS];
     static char names[REQUESTS][EACH][8];
     static struct bytes keys[REQUESTS][EACH];
-    static struct group_result results[REQUESTS][EACH];
+    static struct operation_result results[REQUESTS][EACH];
     fixture_init(&f, 0, false, true);
     for (int i = 0; i < REQUESTS; i++) {
         for (int k = 0; k < EACH; k++) {
@@ -372,17 +372,19 @@ static void a_del_of_more_than_an_entry_holds_is_refused(void **state)
     struct ask a = {0};
     static char names[KEYS][1001];
     static struct bytes keys[KEYS];
-    static struct group_result results[KEYS];
+    static struct operation operations[KEYS];
+    static struct operation_result results[KEYS];
     fixture_init(&f, 0, false, true);
     struct state *s = (struct state *)(uintptr_t)group_state(f.group);
     for (int i = 0; i < KEYS; i++) {
         snprintf(names[i], sizeof names[i], "%01000d", i);
         keys[i] = bytes_from_text(names[i]);
+        operations[i] = (struct operation){.kind = OPERATION_DEL, .key = keys[i]};
         state_put_clean(s, keys[i], VALUE_STRING, value_create(bytes_from_text("v")), 1, 0);
     }
     ask_del(&f, &a, "", 1);
     a.r.n = KEYS; /* evaluated in the next turn only */
-    a.r.keys = keys;
+    a.r.operations = operations;
     a.r.results = results;
     unsigned before = f.proposals;
     fixture_turn(&f);

@@ -36,27 +36,37 @@ struct load *loads_find(const struct loads *l, struct bytes key)
     return l->n == 0 ? NULL : *link_of(l, key, bytes_hash(key, l->hash_seed));
 }
 
-void loads_wait(struct loads *l, struct bytes key, struct group_request *request)
+static struct load *start(struct loads *l, struct bytes key)
 {
     uint64_t hash = bytes_hash(key, l->hash_seed);
     struct load **link = link_of(l, key, hash);
-    struct load *load = *link;
-    if (load == NULL) {
-        load = xmalloc(sizeof *load + key.len);
-        *load = (struct load){.hash = hash};
-        if (key.len > 0) {
-            memcpy(load->key_data, key.data, key.len);
-        }
-        load->key = bytes_of(load->key_data, key.len);
-        list_init(&load->waits);
-        list_push_back(&l->fresh, &load->link);
-        l->fresh_n++;
-        *link = load;
-        l->n++;
+    if (*link != NULL) {
+        return *link;
     }
+    struct load *load = xmalloc(sizeof *load + key.len);
+    *load = (struct load){.hash = hash};
+    if (key.len > 0) {
+        memcpy(load->key_data, key.data, key.len);
+    }
+    load->key = bytes_of(load->key_data, key.len);
+    list_init(&load->waits);
+    list_push_back(&l->fresh, &load->link);
+    l->fresh_n++;
+    *link = load;
+    l->n++;
+    return load;
+}
+
+void loads_start(struct loads *l, struct bytes key)
+{
+    start(l, key);
+}
+
+void loads_wait(struct loads *l, struct bytes key, struct group_request *request)
+{
     struct load_wait *wait = xmalloc(sizeof *wait);
     wait->request = request;
-    list_push_back(&load->waits, &wait->of_load);
+    list_push_back(&start(l, key)->waits, &wait->of_load);
     list_push_back(&request->load_waits, &wait->of_request);
 }
 
@@ -134,6 +144,13 @@ void loads_end(struct loads *l, struct load *load, struct list *ready)
         }
     }
     unlink_load(l, load);
+}
+
+void loads_again(struct loads *l, struct load *load)
+{
+    list_remove(&load->link);
+    list_push_back(&l->fresh, &load->link);
+    l->fresh_n++;
 }
 
 void loads_batch_free(struct load_batch *batch)

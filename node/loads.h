@@ -47,6 +47,8 @@ void loads_init(struct loads *l, uint64_t hash_seed);
 void loads_deinit(struct loads *l);
 /* Let @request wait for @key, whose load is started if it is not under way. */
 void loads_wait(struct loads *l, struct bytes key, struct group_request *request);
+/* Start the load of @key, unless it is under way, though nobody waits for it. */
+void loads_start(struct loads *l, struct bytes key);
 /* @request waits for nothing any more. */
 void loads_forget_request(struct group_request *request);
 /* The load under way for @key, or NULL. */
@@ -61,6 +63,8 @@ struct load_batch *loads_batch_done(struct loads *l, uint64_t token);
  * appended to
  * @ready. */
 void loads_end(struct loads *l, struct load *load, struct list *ready);
+/* One load of a batch that was taken out was not answered: it is fresh again. */
+void loads_again(struct loads *l, struct load *load);
 /* Free a batch whose loads have all ended. */
 void loads_batch_free(struct load_batch *batch);
 /* Drop all loads; no request may wait any more. */

@@ -76,18 +76,43 @@ static int parse(int argc, char **argv, struct arguments *out)
     return -1;
 }
 
-/* libraft crashes when it runs out of file descriptors, and its pool must not be starved by one slow fsync.
- */
-static void prepare_process(const struct config *config)
+/* What a node needs beside its clients' connections: a group with three nodes was seen to have 7 files and
+ * sockets open, and has more for a moment when it takes a snapshot or its peers come back; then the
+ * database's connections, logs, pipes. */
+enum { FILES_OF_A_NODE = 256, FILES_OF_A_GROUP = 16, FILES_OF_A_PEER = 4, CONNECTIONS_MIN = 16 };
+
+/* Libraft crashes when it runs out of file descriptors: clients must leave it what it needs. False: not even
+ * a few clients fit, and the words have been said. */
+static bool prepare_files(struct config *config, const struct logger *logger)
 {
+    rlim_t own =
+        FILES_OF_A_NODE + (rlim_t)config->groups * (FILES_OF_A_GROUP + FILES_OF_A_PEER * config->n_nodes);
+    rlim_t wanted = own + config->limits.connections;
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)config->limits.connections + 1024;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
-        limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || wanted < limit.rlim_max ? wanted : limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
+        return true;
     }
-    signal(SIGPIPE, SIG_IGN);
-    setenv("UV_THREADPOOL_SIZE", "16", 0);
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur < own + CONNECTIONS_MIN) {
+        fprintf(stderr,
+            "wbnode: %llu open files are allowed, and this node needs %llu beside those of its clients: "
+            "raise the "
+            "hard limit (LimitNOFILE= of systemd, ulimit -Hn), or lower groups\n",
+            (unsigned long long)limit.rlim_cur, (unsigned long long)own);
+        return false;
+    }
+    if (limit.rlim_cur < wanted) {
+        config->limits.connections = (unsigned)(limit.rlim_cur - own);
+        log_warn(logger, "few-files",
+            "allowed=%llu wanted=%llu connections=%u detail=\"raise the hard limit of open files "
+            "(LimitNOFILE= of "
+            "systemd, ulimit -Hn), or lower connections in the section limits\"",
+            (unsigned long long)limit.rlim_cur, (unsigned long long)wanted, config->limits.connections);
+    }
+    return true;
 }
 
 struct daemon {
@@ -117,10 +142,15 @@ static void watch_signals(struct daemon *d)
     uv_signal_start(&d->interrupt, on_signal, SIGINT);
 }
 
-static int run(const struct config *config, bool adopt)
+static int run(struct config *config, bool adopt)
 {
     struct logger logger = {.out = stderr, .level = config->log_level, .node_id = config->node_id};
     struct daemon d = {.logger = &logger};
+    if (!prepare_files(config, &logger)) {
+        return EXIT_FAILURE;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    setenv("UV_THREADPOOL_SIZE", "16", 0); /* libraft's pool must not be starved by one slow fsync */
     uv_loop_init(&d.loop);
     char errmsg[1024] = "";
     enum status status = node_start(&d.loop, config, adopt, &logger, &d.node, errmsg, sizeof errmsg);
@@ -160,7 +190,6 @@ int main(int argc, char **argv)
             (unsigned long long)config.node_id, config.cluster, config.n_nodes, config.groups);
         status = EXIT_SUCCESS;
     } else {
-        prepare_process(&config);
         status = run(&config, arguments.adopt);
     }
     config_deinit(&config);

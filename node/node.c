@@ -50,6 +50,9 @@ static void turn(struct node *n)
         uint64_t at = group_turn(n->seats[i].group, now, wall);
         wake = at < wake ? at : wake;
     }
+    if (node_evict(n)) {
+        wake = now + 1;
+    }
     if (wake == UINT64_MAX) {
         uv_timer_stop(&n->timer);
     } else {
@@ -120,7 +123,9 @@ static enum status start_server(struct node *n, char *errmsg, size_t len)
         .connections_max = config->limits.connections,
         .requests_max = config->limits.requests_per_connection,
         .output_max = config->limits.output_bytes,
+        .client_bytes_max = config->limits.client_bytes,
         .idle_timeout_ms = config->limits.idle_timeout_ms,
+        .frame_timeout_ms = config->limits.frame_timeout_ms,
         .logger = n->logger,
         .on_request = front_on_request,
         .data = &n->front,
@@ -139,6 +144,7 @@ enum status node_start(uv_loop_t *loop, const struct config *config, bool adopt,
     n->logger = logger;
     n->started_ms = clock_boot_ms();
     n->front = (struct front){.ops = &node_front_ops, .data = n, .group_count = config->groups};
+    random_bytes(&n->front.scan_tag, sizeof n->front.scan_tag);
     uv_prepare_init(loop, &n->prepare);
     uv_timer_init(loop, &n->timer);
     n->prepare.data = n;

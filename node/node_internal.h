@@ -46,6 +46,14 @@ bool node_make_seats(struct node *n, bool adopt);
 struct replica *seat_replica(const struct seat *s);
 extern const struct replica_ops seat_replica_ops; /* data: the seat */
 
+/* ---- node_memory.c: memory_max ---- */
+
+/* What the groups hold in memory for keys. */
+uint64_t node_memory(const struct node *n);
+/* Forget clean entries while that is more than memory_max, for as long as one turn of the loop may take.
+ * True: there is more to do. */
+bool node_evict(struct node *n);
+
 /* ---- node_status.c: what the front door asks ---- */
 
 extern const struct front_ops node_front_ops; /* data: the node */

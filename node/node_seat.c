@@ -33,6 +33,11 @@ static bool env_lease_valid(void *data)
     return replica_lease_valid(seat_replica(data));
 }
 
+static uint64_t env_contact_age_ms(void *data)
+{
+    return replica_contact_age_ms(seat_replica(data));
+}
+
 static void env_random(void *data, void *out, unsigned len)
 {
     (void)data;
@@ -54,7 +59,15 @@ static void env_load(
     pg_loader_ops.load(s->node->loader, (uint64_t)s->index << LOAD_TOKEN_BITS | token, id, keys, n);
 }
 
-static const struct loader_ops seat_loader_ops = {.load = env_load};
+static void env_find_expired(void *data, uint64_t token, uint64_t before_ms, uint32_t keys_max)
+{
+    const struct seat *s = data;
+    CHECK(token >> LOAD_TOKEN_BITS == 0);
+    pg_loader_ops.find_expired(
+        s->node->loader, (uint64_t)s->index << LOAD_TOKEN_BITS | token, before_ms, keys_max);
+}
+
+static const struct loader_ops seat_loader_ops = {.load = env_load, .find_expired = env_find_expired};
 
 static uint64_t own_token(uint64_t token)
 {
@@ -73,7 +86,14 @@ static void on_load_failed(void *data, uint64_t token, const struct flush_error 
     group_loader_events.load_failed(n->seats[token >> LOAD_TOKEN_BITS].group, own_token(token), error);
 }
 
-static const struct loader_events node_loader_events = {.loaded = on_loaded, .load_failed = on_load_failed};
+static void on_expired_found(void *data, uint64_t token, const struct bytes *keys, uint32_t n)
+{
+    const struct node *node = data;
+    group_loader_events.expired_found(node->seats[token >> LOAD_TOKEN_BITS].group, own_token(token), keys, n);
+}
+
+static const struct loader_events node_loader_events = {
+    .loaded = on_loaded, .load_failed = on_load_failed, .expired_found = on_expired_found};
 
 /* ---- What a replica tells a group ---- */
 
@@ -178,6 +198,9 @@ bool node_make_seats(struct node *n, bool adopt)
             .flush = flush_settings(config),
             .dirty_bytes_max = config->limits.dirty_bytes,
             .dirty_entries_max = config->limits.dirty_entries,
+            .sessions_max = config->limits.sessions,
+            .session_bytes_max = config->limits.session_bytes,
+            .expiry_sweep_ms = config->flush.expiry_sweep_ms,
         };
         random_bytes(&group.hash_seed, sizeof group.hash_seed);
         random_bytes(&group.random_seed, sizeof group.random_seed);
@@ -194,6 +217,7 @@ bool node_make_seats(struct node *n, bool adopt)
             .propose = env_propose,
             .barrier = env_barrier,
             .lease_valid = env_lease_valid,
+            .contact_age_ms = env_contact_age_ms,
             .random = env_random,
             .seed = env_seed,
             .flusher = &pg_flusher_ops,

@@ -107,6 +107,15 @@ static Wbrpc__GroupStatus *group_status(const struct seat *s, struct arena *aren
     out->misses = info.misses;
     out->flush_failures = info.flush_failures;
     out->fenced = info.fenced;
+#define OPTIONAL(field, value) out->has_##field = 1, out->field = (value)
+    OPTIONAL(evicted, info.evicted);
+    OPTIONAL(expired, info.expired);
+    OPTIONAL(expiring, info.expiring);
+    OPTIONAL(sessions, info.sessions);
+    OPTIONAL(session_results, info.session_results);
+    OPTIONAL(session_bytes, info.session_bytes);
+    OPTIONAL(contact_age_ms, replica_contact_age_ms(seat_replica(s)));
+#undef OPTIONAL
     return out;
 }
 
@@ -120,6 +129,10 @@ static void front_status(void *data, struct arena *arena, Wbrpc__StatusReply *ou
     out->memory_bytes = resident_bytes();
     out->requests = rpc_server_requests(n->server);
     out->group_count = n->config->groups;
+    out->has_cache_bytes = 1;
+    out->cache_bytes = node_memory(n);
+    out->has_memory_max_bytes = 1;
+    out->memory_max_bytes = n->config->limits.memory_max;
     struct flush_identity id;
     if (group_identity(n->seats[0].group, &id)) {
         char *hex = arena_alloc(arena, 2 * CLUSTER_ID_BYTES + 1);

@@ -6,7 +6,7 @@
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
 
-enum { FIRST_BUCKETS = 256, WRITE_FRAMING_BYTES = 24 };
+enum { FIRST_BUCKETS = 256, WRITE_FRAMING_BYTES = 24, OUTCOME_FRAMING_BYTES = 40 };
 
 size_t overlay_write_bytes(size_t key_len, size_t value_len)
 {
@@ -15,15 +15,18 @@ size_t overlay_write_bytes(size_t key_len, size_t value_len)
 
 void overlay_init(struct overlay *o, uint64_t hash_seed)
 {
-    *o = (struct overlay){.bucket_count = FIRST_BUCKETS, .hash_seed = hash_seed};
+    *o = (struct overlay){
+        .bucket_count = FIRST_BUCKETS, .outcome_bucket_count = FIRST_BUCKETS, .hash_seed = hash_seed};
     o->buckets = xcalloc(FIRST_BUCKETS, sizeof(struct pending_write *));
+    o->outcome_buckets = xcalloc(FIRST_BUCKETS, sizeof(struct pending_outcome *));
     list_init(&o->in_flight);
 }
 
 void overlay_deinit(struct overlay *o)
 {
-    CHECK(o->open == NULL && o->in_flight_count == 0 && o->keys == 0);
+    CHECK(o->open == NULL && o->in_flight_count == 0 && o->keys == 0 && o->outcomes == 0);
     free(o->buckets);
+    free(o->outcome_buckets);
 }
 
 static struct pending_write **bucket_of(const struct overlay *o, uint64_t hash)
@@ -80,7 +83,15 @@ struct proposal *overlay_open(struct overlay *o)
     return o->open;
 }
 
-struct pending_write *overlay_add(struct overlay *o, struct bytes key, struct value *value, uint64_t conn_id)
+/* ---- Writes ---- */
+
+static size_t write_bytes(const struct pending_write *w)
+{
+    return overlay_write_bytes(w->key.len, w->value == NULL ? 0 : w->value->len);
+}
+
+struct pending_write *overlay_add(struct overlay *o, struct bytes key, uint8_t type, struct value *value,
+    uint64_t expires_at_ms, uint64_t conn_id)
 {
     struct proposal *p = overlay_open(o);
     struct pending_write *w = arena_alloc(&p->arena, sizeof *w + key.len);
@@ -88,8 +99,13 @@ struct pending_write *overlay_add(struct overlay *o, struct bytes key, struct va
     if (key.len > 0) {
         memcpy(copy, key.data, key.len);
     }
-    *w = (struct pending_write){
-        .key = bytes_of(copy, key.len), .value = value, .conn_id = conn_id, .proposal = p};
+    *w = (struct pending_write){.key = bytes_of(copy, key.len),
+        .value = value,
+        .expires_at_ms = value == NULL ? 0 : expires_at_ms,
+        .type = type,
+        .ordinal = p->n_writes,
+        .conn_id = conn_id,
+        .proposal = p};
     w->hash = bytes_hash(w->key, o->hash_seed);
     if (p->last == NULL) {
         p->first = w;
@@ -98,7 +114,7 @@ struct pending_write *overlay_add(struct overlay *o, struct bytes key, struct va
     }
     p->last = w;
     p->n_writes++;
-    size_t bytes = overlay_write_bytes(key.len, value == NULL ? 0 : value->len);
+    size_t bytes = write_bytes(w);
     p->bytes += bytes;
     o->bytes += bytes;
 
@@ -119,8 +135,9 @@ struct pending_write *overlay_add(struct overlay *o, struct bytes key, struct va
     return w;
 }
 
-void overlay_proposed(struct overlay *o)
+void overlay_proposed(struct overlay *o, uint64_t index)
 {
+    o->open->index = index;
     list_push_back(&o->in_flight, &o->open->link);
     o->in_flight_count++;
     o->open = NULL;
@@ -143,22 +160,131 @@ static void unhide(struct overlay *o, struct pending_write *w, bool refused)
     o->keys--;
 }
 
-static void take_out(struct overlay *o, struct proposal *p, bool refused)
+/* Turn a list of writes around. */
+static struct pending_write *reverse(struct pending_write *first)
 {
-    /* A key written twice in one entry: hidden writes of the same entry go with it, so work from the newest
-     * back. */
     struct pending_write *reversed = NULL;
-    for (struct pending_write *w = p->first, *next; w != NULL; w = next) {
+    for (struct pending_write *w = first, *next; w != NULL; w = next) {
         next = w->next;
         w->next = reversed;
         reversed = w;
     }
+    return reversed;
+}
+
+void overlay_undo(struct overlay *o, uint32_t n_writes)
+{
+    struct proposal *p = o->open;
+    if (p == NULL || p->n_writes == n_writes) {
+        return;
+    }
+    CHECK(n_writes < p->n_writes);
+    struct pending_write *kept = NULL, *w = p->first;
+    for (uint32_t i = 0; i < n_writes; i++) {
+        kept = w;
+        w = w->next;
+    }
+    /* From the newest back: a key can have been written twice. */
+    for (w = reverse(w); w != NULL; w = w->next) {
+        size_t bytes = write_bytes(w);
+        unhide(o, w, true);
+        p->bytes -= bytes;
+        o->bytes -= bytes;
+        value_unref(w->value);
+    }
+    p->last = kept;
+    p->n_writes = n_writes;
+    if (kept == NULL) {
+        p->first = NULL;
+    } else {
+        kept->next = NULL;
+    }
+}
+
+/* ---- Outcomes ---- */
+
+static struct pending_outcome **outcome_link(const struct overlay *o, uint64_t session, uint64_t sequence)
+{
+    uint64_t pair[2] = {session, sequence};
+    uint64_t hash = bytes_hash(bytes_of(pair, sizeof pair), o->hash_seed);
+    struct pending_outcome **link = &o->outcome_buckets[hash & (o->outcome_bucket_count - 1)];
+    while (*link != NULL && !((*link)->session == session && (*link)->sequence == sequence)) {
+        link = &(*link)->next_in_bucket;
+    }
+    return link;
+}
+
+static void grow_outcomes(struct overlay *o)
+{
+    struct pending_outcome **old = o->outcome_buckets;
+    uint32_t old_count = o->outcome_bucket_count;
+    o->outcome_bucket_count = old_count * 2;
+    o->outcome_buckets = xcalloc(o->outcome_bucket_count, sizeof(struct pending_outcome *));
+    for (uint32_t i = 0; i < old_count; i++) {
+        for (struct pending_outcome *out = old[i], *next; out != NULL; out = next) {
+            next = out->next_in_bucket;
+            out->next_in_bucket = NULL;
+            *outcome_link(o, out->session, out->sequence) = out;
+        }
+    }
+    free(old);
+}
+
+void overlay_add_outcome(struct overlay *o, uint64_t session, uint64_t sequence, uint64_t first_awaited,
+    enum status status, struct bytes results)
+{
+    struct proposal *p = overlay_open(o);
+    struct pending_outcome *out = arena_alloc(&p->arena, sizeof *out + results.len);
+    *out = (struct pending_outcome){.session = session,
+        .sequence = sequence,
+        .first_awaited = first_awaited,
+        .status = status,
+        .results = bytes_of(out + 1, results.len),
+        .proposal = p};
+    if (results.len > 0) {
+        memcpy(out + 1, results.data, results.len);
+    }
+    if (p->last_outcome == NULL) {
+        p->first_outcome = out;
+    } else {
+        p->last_outcome->next = out;
+    }
+    p->last_outcome = out;
+    p->n_outcomes++;
+    p->bytes += OUTCOME_FRAMING_BYTES + results.len;
+    o->bytes += OUTCOME_FRAMING_BYTES + results.len;
+    if (++o->outcomes > o->outcome_bucket_count) {
+        grow_outcomes(o);
+    }
+    struct pending_outcome **link = outcome_link(o, session, sequence);
+    CHECK(*link == NULL && "a retry joins its first try");
+    *link = out;
+}
+
+struct pending_outcome *overlay_find_outcome(const struct overlay *o, uint64_t session, uint64_t sequence)
+{
+    return o->outcomes == 0 ? NULL : *outcome_link(o, session, sequence);
+}
+
+/* ---- The end of a proposal ---- */
+
+static void take_out(struct overlay *o, struct proposal *p, bool refused)
+{
+    /* A key written twice in one entry: hidden writes of the same entry go with it, so work from the newest
+     * back. */
+    struct pending_write *reversed = reverse(p->first);
     p->first = NULL;
     for (struct pending_write *w = reversed, *next; w != NULL; w = next) {
         next = w->next;
         unhide(o, w, refused);
         w->next = p->first;
         p->first = w;
+    }
+    for (const struct pending_outcome *out = p->first_outcome; out != NULL; out = out->next) {
+        struct pending_outcome **link = outcome_link(o, out->session, out->sequence);
+        CHECK(*link == out);
+        *link = out->next_in_bucket;
+        o->outcomes--;
     }
     o->bytes -= p->bytes;
 }

@@ -1,5 +1,6 @@
-/* What is proposed and not applied yet: the log entries in flight, and the newest proposed write of each key,
- * against which the leader evaluates what comes next. Pure. Dies with the leader's term. */
+/* What is proposed and not applied yet: the log entries in flight, the newest proposed write of each key,
+ * against which the leader evaluates what comes next, and what sessions' requests in them came to, which
+ * their retries join. Pure. Dies with the leader's term. */
 #ifndef WB_NODE_OVERLAY_H
 #define WB_NODE_OVERLAY_H
 
@@ -13,6 +14,9 @@ struct proposal;
 struct pending_write {
     struct bytes key;    /* in the proposal's arena */
     struct value *value; /* a reference; NULL: delete */
+    uint64_t expires_at_ms;
+    uint8_t type;
+    uint32_t ordinal; /* its place in the entry */
     uint64_t conn_id;
     bool many; /* another connection's write to this key was in flight when this one came */
     struct proposal *proposal;
@@ -24,13 +28,27 @@ struct pending_write {
     uint64_t older_seq;          /* ... as long as this proposal has not applied */
 };
 
+/* What a request of a session came to. */
+struct pending_outcome {
+    uint64_t session, sequence, first_awaited;
+    enum status status;
+    struct bytes results; /* see outcome.h; in the proposal's arena */
+    struct proposal *proposal;
+    struct pending_outcome *next; /* in the proposal */
+    struct pending_outcome *next_in_bucket;
+};
+
 /* One log entry of writes. */
 struct proposal {
     struct list link; /* in overlay.in_flight */
     uint64_t seq;
+    uint64_t index; /* its log index; 0 while it is open */
     struct arena arena;
     struct pending_write *first, *last;
     uint32_t n_writes;
+    struct pending_outcome *first_outcome, *last_outcome;
+    uint32_t n_outcomes;
+    uint32_t sessions_opened;
     size_t bytes;        /* keys, values and their framing: what the entry will have, about */
     struct list writers; /* requests done by its apply */
     struct list readers; /* requests evaluated again after it */
@@ -41,6 +59,9 @@ struct overlay {
     uint32_t bucket_count; /* a power of two */
     uint32_t keys;
     uint64_t hash_seed;
+    struct pending_outcome **outcome_buckets;
+    uint32_t outcome_bucket_count; /* a power of two */
+    uint32_t outcomes;
     struct list in_flight; /* proposals, oldest first */
     uint32_t in_flight_count;
     struct proposal *open; /* being filled, or NULL */
@@ -59,10 +80,24 @@ void overlay_deinit(struct overlay *o); /* it must be empty */
 struct pending_write *overlay_find(const struct overlay *o, struct bytes key);
 /* The open proposal; made when there is none. */
 struct proposal *overlay_open(struct overlay *o);
+/* Is there anything in @p to be logged? */
+static inline bool proposal_empty(const struct proposal *p)
+{
+    return p->n_writes + p->n_outcomes + p->sessions_opened == 0;
+}
 /* Add a write to the open proposal: copies @key, takes over the reference to @value (NULL: delete). */
-struct pending_write *overlay_add(struct overlay *o, struct bytes key, struct value *value, uint64_t conn_id);
-/* The open proposal was given to the log: it is in flight now. */
-void overlay_proposed(struct overlay *o);
+struct pending_write *overlay_add(struct overlay *o, struct bytes key, uint8_t type, struct value *value,
+    uint64_t expires_at_ms, uint64_t conn_id);
+/* Take the writes back that were added to the open proposal since it had @n_writes of them (0 also when it
+ * was not there yet). */
+void overlay_undo(struct overlay *o, uint32_t n_writes);
+/* Add to the open proposal what (@session, @sequence), which is not in the overlay yet, came to. Copies
+ * @results. */
+void overlay_add_outcome(struct overlay *o, uint64_t session, uint64_t sequence, uint64_t first_awaited,
+    enum status status, struct bytes results);
+struct pending_outcome *overlay_find_outcome(const struct overlay *o, uint64_t session, uint64_t sequence);
+/* The open proposal was given to the log as entry @index: it is in flight now. */
+void overlay_proposed(struct overlay *o, uint64_t index);
 /* The log refused the open proposal: its writes never were. It is taken out; destroy it with
  * proposal_destroy. */
 struct proposal *overlay_refused(struct overlay *o);

@@ -15,7 +15,7 @@ static struct bytes k(const char *text)
 
 static struct pending_write *add(struct overlay *o, const char *key, const char *value, uint64_t conn)
 {
-    return overlay_add(o, k(key), value == NULL ? NULL : value_create(k(value)), conn);
+    return overlay_add(o, k(key), VALUE_STRING, value == NULL ? NULL : value_create(k(value)), 0, conn);
 }
 
 static void assert_newest(const struct overlay *o, const char *key, const char *value)
@@ -33,11 +33,11 @@ static void the_newest_write_of_a_key_is_found(void **state)
     assert_null(overlay_find(&o, k("a")));
     add(&o, "a", "1", 1);
     uint64_t first = o.open->seq;
-    overlay_proposed(&o);
+    overlay_proposed(&o, 1);
     struct pending_write *second = add(&o, "a", "2", 1);
     assert_newest(&o, "a", "2");
     assert_false(second->many);
-    overlay_proposed(&o);
+    overlay_proposed(&o, 1);
     proposal_destroy(overlay_applied(&o, first));
     assert_newest(&o, "a", "2"); /* the newer one is still in flight */
     assert_null(overlay_applied(&o, first));
@@ -54,7 +54,7 @@ static void a_refused_write_uncovers_the_one_in_flight(void **state)
     overlay_init(&o, 1);
     add(&o, "a", "1", 1);
     uint64_t first = o.open->seq;
-    overlay_proposed(&o);
+    overlay_proposed(&o, 1);
     add(&o, "a", "2", 1);
     add(&o, "a", "3", 1); /* twice in one entry */
     add(&o, "b", "4", 1);
@@ -73,7 +73,7 @@ static void a_refused_write_does_not_uncover_one_that_has_applied(void **state)
     overlay_init(&o, 1);
     add(&o, "a", "1", 1);
     uint64_t first = o.open->seq;
-    overlay_proposed(&o);
+    overlay_proposed(&o, 1);
     add(&o, "a", "2", 1);
     proposal_destroy(overlay_applied(&o, first));
     proposal_destroy(overlay_refused(&o));
@@ -105,7 +105,7 @@ static void many_keys_in_flight_are_all_found_and_all_leave(void **state)
         snprintf(key, sizeof key, "key-%d", i);
         add(&o, key, key, 1);
         if (i % 100 == 99) {
-            overlay_proposed(&o);
+            overlay_proposed(&o, 1);
         }
     }
     assert_int_equal(o.keys, 5000);

@@ -13,6 +13,7 @@ uint64_t stamp_uncorrected(const struct stamp_clock *c, uint64_t now_ms)
 
 void stamp_observe(struct stamp_clock *c, uint64_t stamp_ms, uint64_t now_ms, bool replaying)
 {
+    c->newest_ms = stamp_ms > c->newest_ms ? stamp_ms : c->newest_ms;
     if (stamp_ms < c->stamp_ms || (c->live && stamp_ms < stamp_uncorrected(c, now_ms))) {
         return;
     }
@@ -44,6 +45,9 @@ uint64_t stamp_now(struct stamp_clock *c, uint64_t now_ms, uint64_t wall_ms)
         } else if (offset < 0 && -offset <= STAMP_BOUND_MS) {
             stamp -= (uint64_t)(-offset < step ? -offset : step);
         }
+        /* After a long time as a follower a correction downwards can be more than what the leader's newest
+         * stamp is behind our own time. */
+        stamp = stamp < c->newest_ms ? c->newest_ms : stamp;
         c->seen_ms = now_ms;
     } else {
         return stamp; /* too little time to correct anything: keep the base, so that corrections add up */

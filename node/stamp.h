@@ -12,9 +12,10 @@
 enum { STAMP_BOUND_MS = 60 * 1000 };
 
 struct stamp_clock {
-    uint64_t stamp_ms; /* the newest stamp seen or given */
-    uint64_t seen_ms;  /* monotonic time then */
-    bool live;         /* seen_ms is of this process's life */
+    uint64_t stamp_ms;  /* the newest stamp given, or seen and ahead of the time since */
+    uint64_t seen_ms;   /* monotonic time then */
+    uint64_t newest_ms; /* the newest stamp seen: none that is given is lower */
+    bool live;          /* seen_ms is of this process's life */
 };
 
 /* A log entry with @stamp_ms was applied at @now_ms; it is older than that, so it never sets the clock back.

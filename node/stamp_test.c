@@ -92,6 +92,17 @@ static void the_machine_s_uptime_is_no_time_since_the_last_stamp(void **state)
     assert_int_equal(stamp_now(&late, month + 10, 500), 2000000);
 }
 
+static void a_new_leader_s_correction_does_not_go_below_the_old_leader_s_stamps(void **state)
+{
+    (void)state;
+    struct stamp_clock c = {0};
+    stamp_observe(&c, 1000000, 0, false);
+    stamp_observe(&c, 1000099, 100, false); /* a millisecond old: it sets no clock */
+    uint64_t stamp = stamp_now(&c, 101, 1000000 + 101 - 1000);
+    assert_true(stamp >= 1000099);
+    assert_true(stamp_now(&c, 110, 1000000 + 110 - 1000) >= stamp);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +112,7 @@ int main(void)
         cmocka_unit_test(a_wall_clock_slightly_behind_slows_but_never_turns_back),
         cmocka_unit_test(a_wall_clock_far_away_is_not_followed),
         cmocka_unit_test(after_a_restart_the_wall_clock_is_taken_if_ahead),
+        cmocka_unit_test(a_new_leader_s_correction_does_not_go_below_the_old_leader_s_stamps),
         cmocka_unit_test(the_machine_s_uptime_is_no_time_since_the_last_stamp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

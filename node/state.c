@@ -1,4 +1,5 @@
-/* The cache state's rules: writes, the queue, batches, local copies, F.
+/* The cache state's rules: writes, the queue, batches, F. The clean copies are in state_clean.c, expiries in
+ * state_expiry.c.
  *
  * The order that everything rests on: the places of the batches in flight, oldest batch first, followed by
  * those of the queue, rise in first_dirty. A write appends the newest index, a batch takes the head of the
@@ -82,10 +83,14 @@ struct state_entry *state_add(struct state *s, struct bytes key, bool absent)
     return e;
 }
 
-static void drop(struct state *s, struct state_entry *e)
+void state_drop(struct state *s, struct state_entry *e)
 {
     CHECK(!state_entry_dirty(e));
+    if (e->value != NULL) {
+        state_clean_leave(s, e);
+    }
     list_remove(&e->queued.link); /* of an absence */
+    state_set_expiry(s, e, 0);
     size_t before = state_table_bytes(s->table);
     state_table_remove(s->table, e);
     count_table(s, before);
@@ -111,7 +116,7 @@ void state_assign(struct state *s, struct state_entry *e, uint8_t type, struct v
     e->value = value;
     e->type = type;
     e->version = version;
-    e->expires_at_ms = value != NULL ? expires_at_ms : 0; /* a delete has nothing that could expire */
+    state_set_expiry(s, e, value != NULL ? expires_at_ms : 0); /* a delete has nothing that could expire */
     s->bytes += state_entry_bytes(e);
     s->dirty_bytes += dirty ? state_entry_weight(e) : 0;
 }
@@ -208,8 +213,11 @@ void state_init(struct state *s, uint64_t hash_seed)
     list_init(&s->queue);
     list_init(&s->batches);
     list_init(&s->absent);
+    sessions_init(&s->sessions);
+    s->sessions.hash_seed = hash_seed;
+    s->evict = evict_create();
     s->table = state_table_create(hash_seed);
-    s->bytes = state_table_bytes(s->table);
+    s->bytes = state_table_bytes(s->table) + evict_bytes(s->evict);
 }
 
 static void free_entry(void *data, struct state_entry *e)
@@ -221,6 +229,9 @@ static void free_entry(void *data, struct state_entry *e)
 
 void state_deinit(struct state *s)
 {
+    sessions_deinit(&s->sessions);
+    evict_destroy(s->evict);
+    free(s->expiring);
     state_table_each(s->table, free_entry, NULL);
     state_table_destroy(s->table);
     list_for_each (link, tmp, &s->batches) {
@@ -282,6 +293,13 @@ uint64_t state_apply_write(struct state *s, uint32_t ordinal, struct bytes key, 
     if (e == NULL) {
         /* Also for a delete: that this replica has no copy says nothing about the database. */
         e = state_add(s, key, false);
+    } else {
+        if (state_entry_clean(e)) {
+            state_clean_leave(s, e);
+        }
+        if (e->value != NULL) {
+            state_touch(e); /* the first write of a key says nothing about its worth, the second does */
+        }
     }
     uint64_t version = s->version_base + (s->applied_index << 16 | ordinal);
     state_assign(s, e, type, value, version, expires_at_ms);
@@ -324,8 +342,10 @@ bool state_apply_flushed(struct state *s, uint64_t batch, uint64_t predecessor)
     list_for_each (link, tmp, &b->places) {
         struct state_entry *e = state_batch_entry(link);
         batch_leave(s, e);
-        if (e->value == NULL && !state_entry_dirty(e)) {
-            drop(s, e); /* the database has no such row any more: nothing is left to remember */
+        if (state_entry_clean(e)) {
+            state_clean_enter(s, e);
+        } else if (!state_entry_dirty(e)) {
+            state_drop(s, e); /* the database has no such row any more: nothing is left to remember */
         }
     }
     s->last_batch = batch;
@@ -356,38 +376,6 @@ bool state_apply_flush_abort(struct state *s, uint64_t from_batch)
         aborted = true;
     }
     return aborted;
-}
-
-/* ---- This replica's own clean copies ---- */
-
-void state_put_clean(struct state *s, struct bytes key, uint8_t type, struct value *value, uint64_t version,
-    uint64_t expires_at_ms)
-{
-    CHECK(value != NULL);
-    struct state_entry *e = state_find(s, key);
-    if (e != NULL && !e->absent) {
-        value_unref(value);
-        return;
-    }
-    if (e == NULL) {
-        e = state_add(s, key, false);
-    }
-    state_assign(s, e, type, value, version, expires_at_ms);
-}
-
-void state_put_absent(struct state *s, struct bytes key)
-{
-    if (state_find(s, key) == NULL) {
-        state_add(s, key, true);
-        if (s->absences > STATE_ABSENCES_MAX) {
-            drop(s, state_queue_entry(s->absent.next));
-        }
-    }
-}
-
-void state_forget(struct state *s, struct state_entry *e)
-{
-    drop(s, e);
 }
 
 /* ---- Questions ---- */
@@ -422,4 +410,24 @@ struct state_batch *state_batch_find(const struct state *s, uint64_t id)
         }
     }
     return NULL;
+}
+
+struct present_only {
+    void (*visit)(void *data, const struct state_entry *e);
+    void *data;
+};
+
+static void visit_if_present(void *data, const struct state_entry *e)
+{
+    const struct present_only *p = data;
+    if (state_entry_present(e)) {
+        p->visit(p->data, e);
+    }
+}
+
+uint64_t state_scan(const struct state *s, uint64_t cursor, uint32_t looks,
+    void (*visit)(void *data, const struct state_entry *e), void *data)
+{
+    struct present_only p = {.visit = visit, .data = data};
+    return state_table_scan(s->table, cursor, looks, visit_if_present, &p);
 }

@@ -14,25 +14,12 @@
 #ifndef WB_NODE_STATE_H
 #define WB_NODE_STATE_H
 
+#include "node/sessions.h"
+#include "node/value.h"
 #include "proto/base/buf.h"
 #include "proto/base/list.h"
 #include "proto/base/status.h"
 #include "proto/limits.h"
-
-enum value_type { VALUE_STRING = 0 };
-
-struct value {
-    uint32_t refs;
-    uint32_t len;
-    uint8_t data[];
-};
-struct value *value_create(struct bytes content); /* refs is 1 */
-struct value *value_ref(struct value *v);
-void value_unref(struct value *v); /* NULL is allowed */
-static inline struct bytes value_bytes(const struct value *v)
-{
-    return bytes_of(v->data, v->len);
-}
 
 struct state_batch;
 
@@ -51,9 +38,12 @@ struct state_entry {
     struct dirty_place batched;
     struct state_batch *batch; /* whose list `batched` is in, else NULL */
     uint32_t key_len;
-    uint8_t type; /* enum value_type */
+    uint32_t expiry_place; /* 1 + its place in state.expiring; 0: it has no expiry */
+    uint8_t type;          /* enum value_type */
     bool absent;
-    /* table's own fields follow; see state.c */
+    uint8_t evict_hits;  /* evict.h's own */
+    uint8_t evict_queue; /* likewise */
+    /* the table's own fields follow; see state_table.c */
     struct state_entry *next_in_bucket;
     uint64_t hash;
     uint8_t key[];
@@ -84,11 +74,18 @@ struct state {
     uint64_t batched_entries;
     uint64_t dirty_bytes; /* keys and values of entries that are queued or batched, each counted once */
     uint32_t batch_count;
+    struct sessions sessions;
+    /* local: which entries have an expiry (a binary heap, the earliest first), which clean one goes next */
+    struct state_entry **expiring;
+    uint32_t expiring_n, expiring_cap;
+    struct evict *evict;
+    uint64_t clean_bytes; /* of state.bytes: what state_evict could give back of clean entries */
     /* the table */
     uint64_t entries;   /* present keys and tombstones, not absences */
     uint64_t absences;  /* at most STATE_ABSENCES_MAX */
     struct list absent; /* of absences' queued.link, oldest first */
-    uint64_t bytes;     /* estimate of all memory held: entries with overhead, values, buckets */
+    uint64_t bytes; /* estimate of all memory held: entries with overhead, values, buckets, batches, the heap
+                       of expiries, the policy's own; not the sessions, which count themselves */
     struct state_table *table;
 };
 
@@ -117,6 +114,11 @@ static inline bool state_entry_dirty(const struct state_entry *e)
 
 /* Call first for each entry, whatever its command is. The stamp never goes back. */
 void state_apply_begin(struct state *s, uint64_t index, uint64_t stamp_ms);
+/* Sessions: see sessions.h. The id of the @ordinal'th session that an entry opens. */
+static inline uint64_t state_session_id(uint64_t index, uint32_t ordinal)
+{
+    return index << 16 | ordinal;
+}
 /* A second Genesis or Claimed is ignored (returns false). */
 bool state_apply_genesis(
     struct state *s, const uint8_t cluster_id[CLUSTER_ID_BYTES], uint32_t group_count, uint64_t version_base);
@@ -145,6 +147,11 @@ void state_put_clean(struct state *s, struct bytes key, uint8_t type, struct val
 void state_put_absent(struct state *s, struct bytes key);
 /* Forget a clean entry or an absence. It must not be dirty. */
 void state_forget(struct state *s, struct state_entry *e);
+/* Forget clean entries and absences, those first that are the least worth (evict.h), until @bytes of memory
+ * are given back or nothing is left to give. Returns how many entries went. */
+uint64_t state_evict(struct state *s, uint64_t bytes);
+/* @e was read: it is worth more. (state_apply_write does this itself for an entry that had a value.) */
+void state_touch(struct state_entry *e);
 
 /* ---- Questions ---- */
 
@@ -163,6 +170,16 @@ static inline struct state_entry *state_queue_entry(struct list *link)
 {
     return list_entry(link, struct state_entry, queued.link);
 }
+
+/* The entry in memory that expires first, whatever the time is; NULL when none ever does. */
+struct state_entry *state_next_expiring(const struct state *s);
+/* Visit present keys from @cursor (0 to begin) on, looking at no more than about @looks entries (an empty
+ * bucket of the table counts as one, so that a call's cost is bounded); returns the cursor to go on with, 0
+ * when all were visited. An entry that is there from the first call to the last is visited exactly once,
+ * however the table grows and shrinks in between. The state must not change during the call. Cursors belong
+ * to this state and hash seed; any other number is harmless. */
+uint64_t state_scan(const struct state *s, uint64_t cursor, uint32_t looks,
+    void (*visit)(void *data, const struct state_entry *e), void *data);
 
 /* ---- Snapshots ---- */
 

@@ -13,14 +13,15 @@ struct sums {
     uint64_t batched;
     uint64_t bytes;
     uint64_t dirty_bytes;
+    uint64_t clean_bytes;
+    uint64_t expiring;
     uint64_t oldest_dirty; /* 0: none */
 };
 
 static void see_place(struct sums *sums, const struct dirty_place *place, uint64_t *count)
 {
     if (place->first_dirty == 0) {
-        CHECK(list_empty(&place->link) && place->dirty_stamp_ms == 0 &&
-              "a place without first_dirty is in no list");
+        CHECK(place->dirty_stamp_ms == 0 && "a place without first_dirty has no stamp");
         return;
     }
     CHECK(!list_empty(&place->link) && "a place with first_dirty is in a list");
@@ -28,6 +29,39 @@ static void see_place(struct sums *sums, const struct dirty_place *place, uint64
     *count += 1;
     if (sums->oldest_dirty == 0 || place->first_dirty < sums->oldest_dirty) {
         sums->oldest_dirty = place->first_dirty;
+    }
+}
+
+/* Where `queued.link` is. There is no asking the policy whom it holds; but an entry whose link is in a list
+ * that is neither the queue nor that of the absences (both are walked) is in the policy's. */
+static void see_queue_link(struct sums *sums, const struct state_entry *e)
+{
+    bool linked = !list_empty(&e->queued.link);
+    if (e->absent) {
+        CHECK(e->queued.first_dirty == 0 && "an absence is never dirty");
+        CHECK(linked && "an absence is in the list of absences");
+        return;
+    }
+    see_place(sums, &e->queued, &sums->queued);
+    if (state_entry_clean(e)) {
+        CHECK(linked && "a clean entry may be evicted");
+        CHECK(e->queued.link.next->prev == &e->queued.link && e->queued.link.prev->next == &e->queued.link &&
+              "a clean entry's links are consistent");
+        sums->clean_bytes += state_entry_bytes(e);
+    } else {
+        CHECK((e->queued.first_dirty != 0 || !linked) && "a place without first_dirty is in no list");
+    }
+}
+
+static void see_expiry(struct sums *sums, const struct state_entry *e)
+{
+    const struct state *s = sums->s;
+    CHECK((e->expires_at_ms != 0) == (e->expiry_place != 0) &&
+          "an entry is in the heap while it has an expiry");
+    if (e->expiry_place != 0) {
+        CHECK(e->expiry_place <= s->expiring_n && s->expiring[e->expiry_place - 1] == e &&
+              "an entry knows its place in the heap");
+        sums->expiring++;
     }
 }
 
@@ -39,13 +73,10 @@ static void see_entry(void *data, struct state_entry *e)
     CHECK(state_find(s, state_entry_key(e)) == e && "a key is found, and has one entry");
     sums->bytes += state_entry_bytes(e);
     *(e->absent ? &sums->absences : &sums->entries) += 1;
-    if (e->absent) {
-        CHECK(e->queued.first_dirty == 0 && "an absence is never dirty");
-        CHECK(!list_empty(&e->queued.link) && "an absence is in the list of absences");
-    } else {
-        see_place(sums, &e->queued, &sums->queued);
-    }
+    see_queue_link(sums, e);
     see_place(sums, &e->batched, &sums->batched);
+    CHECK((e->batched.first_dirty != 0 || list_empty(&e->batched.link)) &&
+          "a place without first_dirty is in no list");
     CHECK((e->batch != NULL) == (e->batched.first_dirty != 0) &&
           "an entry names its batch exactly while it is in one");
     if (state_entry_dirty(e)) {
@@ -58,6 +89,7 @@ static void see_entry(void *data, struct state_entry *e)
     CHECK((e->value == NULL || e->value->refs > 0) && "a value that is held has references");
     CHECK(!(e->absent && (e->value != NULL || e->version != 0)) && "an absence has no value and no version");
     CHECK(!(e->value == NULL && e->expires_at_ms != 0) && "what has no value does not expire");
+    see_expiry(sums, e);
     if (e->batch != NULL && e->queued.first_dirty != 0) {
         CHECK(e->queued.first_dirty > e->batch->id &&
               "what is batched and queued was written after the batch began");
@@ -131,11 +163,37 @@ static uint64_t check_queue(const struct state *s, struct order *order)
     return count;
 }
 
+static void check_absences(const struct state *s)
+{
+    uint64_t count = 0;
+    list_for_each (link, tmp, &s->absent) {
+        struct state_entry *e = state_queue_entry(link);
+        CHECK(link->next->prev == link && link->prev->next == link && "an absence's links are consistent");
+        CHECK(e->absent && "the list of absences has absences only");
+        CHECK(state_find(s, state_entry_key(e)) == e && "an absence in the list is in the table");
+        count++;
+    }
+    CHECK(count == s->absences && "absences counts the list of absences");
+    CHECK(count <= STATE_ABSENCES_MAX && "absences are at most STATE_ABSENCES_MAX");
+}
+
+static void check_heap(const struct state *s)
+{
+    CHECK(s->expiring_n <= s->expiring_cap && (s->expiring_cap == 0) == (s->expiring == NULL) &&
+          "the heap has room for what is in it");
+    for (uint32_t i = 1; i < s->expiring_n; i++) {
+        CHECK(s->expiring[(i - 1) / 2]->expires_at_ms <= s->expiring[i]->expires_at_ms &&
+              "what expires earlier is nearer to the heap's top");
+    }
+}
+
 void state_check_invariants(const struct state *s)
 {
+    sessions_check(&s->sessions);
     struct order order = {.s = s};
     uint64_t batched = check_batches(s, &order);
     uint64_t queued = check_queue(s, &order);
+    check_absences(s);
     struct sums sums = {.s = s};
     state_table_each(s->table, see_entry, &sums);
 
@@ -147,8 +205,14 @@ void state_check_invariants(const struct state *s)
     CHECK(sums.entries + sums.absences == state_table_count(s->table) && "the table counts its entries");
     CHECK(sums.dirty_bytes == s->dirty_bytes &&
           "dirty_bytes counts each dirty entry once, at its current size");
-    CHECK(sums.bytes + state_table_bytes(s->table) + s->batch_count * STATE_BATCH_BYTES == s->bytes &&
-          "bytes counts entries, values, batches and the table");
+    CHECK(
+        sums.clean_bytes == s->clean_bytes && "clean_bytes counts the clean entries, at their current size");
+    CHECK(sums.expiring == s->expiring_n && "the heap has nothing but entries of the table");
+    check_heap(s);
+    CHECK(sums.bytes + state_table_bytes(s->table) + s->batch_count * STATE_BATCH_BYTES +
+                  state_expiring_bytes(s) + evict_bytes(s->evict) ==
+              s->bytes &&
+          "bytes counts entries, values, batches, the table, the heap and the policy's own");
     CHECK(s->last_batch <= s->applied_index && "last_batch is an index that has applied");
     CHECK((s->born || !s->claimed) && "what is claimed was born");
     uint64_t flushed = sums.oldest_dirty != 0 ? sums.oldest_dirty - 1 : s->applied_index;

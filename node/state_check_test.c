@@ -4,7 +4,8 @@
 
 #include "node/state_table.h"
 
-/* Batch 3 holds a@1 and b@2, batch 5 holds c@4; d@6, b@7, gone@8 are queued; `clean` and `none` are local. */
+/* Batch 3 holds a@1 and b@2, batch 5 holds c@4; d@6, b@7, gone@8 are queued; `clean`, `later`, `soon` (these
+ * two expire) and `none` are local. */
 static void build(struct state *s)
 {
     const uint8_t cluster_id[CLUSTER_ID_BYTES] = {1};
@@ -19,6 +20,8 @@ static void build(struct state *s)
     put(s, 7, "b", "5");
     put(s, 8, "gone", NULL);
     put_clean(s, "clean", "6");
+    put_clean_until(s, "later", "7", 50);
+    put_clean_until(s, "soon", "8", 40);
     put_absent(s, "none");
     assert_flush(s, "[3: a@1 b@2] [5: c@4] d@6 b@7 gone@8");
 }
@@ -144,6 +147,15 @@ static void clean_tombstone(struct state *s)
     struct state_entry *e = find(s, "none");
     e->absent = false;
     list_remove(&e->queued.link);
+    s->absences--;
+    s->entries++;
+}
+static void absence_in_another_list(struct state *s)
+{
+    struct list *link = &find(s, "none")->queued.link;
+    list_remove(link);
+    list_insert_before(link, &find(s, "clean")->queued.link);
+    s->absences--;
 }
 static void expiring_tombstone(struct state *s)
 {
@@ -160,6 +172,74 @@ static void wrong_hash(struct state *s)
 static void not_in_table(struct state *s)
 {
     state_table_remove(s->table, find(s, "d"));
+}
+static void clean_not_evictable(struct state *s)
+{
+    list_remove(&find(s, "clean")->queued.link);
+}
+static void clean_in_queue(struct state *s)
+{
+    list_remove(&find(s, "clean")->queued.link);
+    list_push_back(&s->queue, &find(s, "clean")->queued.link);
+}
+static void clean_among_absences(struct state *s)
+{
+    list_remove(&find(s, "clean")->queued.link);
+    list_push_back(&s->absent, &find(s, "clean")->queued.link);
+}
+static void clean_links_cut(struct state *s)
+{
+    find(s, "clean")->queued.link.next->prev = &s->queue;
+}
+static void batched_is_evictable(struct state *s)
+{
+    struct state_entry *e = find(s, "a");
+    list_push_back(&find(s, "clean")->queued.link, &e->queued.link);
+}
+static void grown_while_clean(struct state *s)
+{
+    struct state_entry *e = find(s, "clean");
+    value_unref(e->value);
+    e->value = text_value("longer");
+    s->bytes += 5;
+}
+static void wrong_clean_bytes(struct state *s)
+{
+    s->clean_bytes++;
+}
+static void absence_not_in_list(struct state *s)
+{
+    list_remove(&find(s, "none")->queued.link);
+}
+static void expiry_not_in_heap(struct state *s)
+{
+    find(s, "clean")->expires_at_ms = 5;
+}
+static void heap_without_expiry(struct state *s)
+{
+    find(s, "soon")->expires_at_ms = 0;
+}
+static void late_above_early(struct state *s)
+{
+    find(s, "soon")->expires_at_ms = 99;
+}
+static void wrong_place_in_heap(struct state *s)
+{
+    find(s, "soon")->expiry_place = 2;
+}
+static void place_behind_heap(struct state *s)
+{
+    find(s, "later")->expiry_place = 3;
+}
+static void stranger_in_heap(struct state *s)
+{
+    s->expiring[s->expiring_n++] = find(s, "later");
+}
+static void heap_without_room(struct state *s)
+{
+    s->bytes -= s->expiring_cap * sizeof s->expiring[0];
+    s->expiring_cap = 1;
+    s->bytes += s->expiring_cap * sizeof s->expiring[0];
 }
 static void claimed_unborn(struct state *s)
 {
@@ -208,9 +288,10 @@ static void every_broken_rule_aborts_with_its_text(void **unused)
         {wrong_batched, "batched_entries counts"},
         {wrong_batch_count, "batch_count counts"},
         {wrong_entries, "entries counts keys"},
-        {wrong_absences, "absences counts absences"},
+        {wrong_absences, "absences counts the list of absences"},
         {wrong_bytes, "bytes counts entries"},
         {wrong_dirty_bytes, "dirty_bytes counts"},
+        {absence_in_another_list, "absences counts absences"},
         {dirty_absence, "an absence is never dirty"},
         {no_version, "a dirty entry has a version"},
         {clean_tombstone, "a delete that the database has is forgotten"},
@@ -218,6 +299,21 @@ static void every_broken_rule_aborts_with_its_text(void **unused)
         {versioned_absence, "an absence has no value and no version"},
         {wrong_hash, "an entry's hash is that of its key"},
         {not_in_table, "an entry in the queue is in the table"},
+        {clean_not_evictable, "a clean entry may be evicted"},
+        {clean_in_queue, "a place in a list has first_dirty"},
+        {clean_among_absences, "the list of absences has absences only"},
+        {clean_links_cut, "a clean entry's links are consistent"},
+        {batched_is_evictable, "a place without first_dirty is in no list"},
+        {grown_while_clean, "clean_bytes counts the clean entries"},
+        {wrong_clean_bytes, "clean_bytes counts the clean entries"},
+        {absence_not_in_list, "absences counts the list of absences"},
+        {expiry_not_in_heap, "is in the heap while it has an expiry"},
+        {heap_without_expiry, "is in the heap while it has an expiry"},
+        {late_above_early, "nearer to the heap's top"},
+        {wrong_place_in_heap, "knows its place in the heap"},
+        {place_behind_heap, "knows its place in the heap"},
+        {stranger_in_heap, "nothing but entries of the table"},
+        {heap_without_room, "the heap has room"},
         {claimed_unborn, "what is claimed was born"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -4,8 +4,8 @@
  * The input is a list of steps: a kind, a length, and that many bytes. Some steps are a leader's commands, so
  * that the state gets somewhere; others are raw bytes as an entry, as a snapshot, or as changes to a snapshot
  * of the state reached. Whatever they are: an entry either decodes or is CORRUPT, and what decodes encodes
- * again to the same meaning; a snapshot is taken whole or not at all; the state stays sound; and a snapshot
- * of it restores to the same snapshot.
+ * again to the same meaning; a snapshot is taken whole or not at all; the state stays sound; a snapshot of it
+ * restores to the same snapshot; and what a session has executed is never new to it again.
  *
  * Entries that no leader proposes end a process on purpose (see group_on_apply), so they are not applied
  * here. */
@@ -15,6 +15,7 @@
 #include "node/state_check.h"
 #include "proto/base/check.h"
 #include "proto/log_entry.h"
+#include "proto/pb.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,6 +30,9 @@ enum step {
     STEP_FLUSH_BEGIN,
     STEP_FLUSHED,
     STEP_FLUSH_ABORT,
+    STEP_OPEN_SESSIONS,
+    STEP_RESULT,
+    STEP_LIMITS,
     STEP_RAW_ENTRY,        /* the message; the header is made for it */
     STEP_BARE_ENTRY,       /* header and all */
     STEP_RAW_SNAPSHOT,     /* the message; the header is made for it */
@@ -37,8 +41,17 @@ enum step {
     STEPS
 };
 
+/* The latest of them are remembered. */
+enum { EXECUTED_MAX = 64 };
+struct executed {
+    uint64_t session;
+    uint64_t sequence;
+};
+
 struct run {
     struct group *group;
+    struct executed executed[EXECUTED_MAX];
+    size_t n_executed;
     struct buf snapshot; /* room for one */
     struct buf entry;
 };
@@ -53,6 +66,13 @@ static struct group *new_group(void)
     return group_create(&config, &env);
 }
 
+static void check_state(const struct group *g)
+{
+    const struct state *s = group_state(g);
+    state_check_invariants(s);
+    sessions_check(&s->sessions);
+}
+
 static uint64_t number(struct bytes b)
 {
     uint64_t n = 0;
@@ -64,6 +84,45 @@ static uint64_t number(struct bytes b)
 
 /* ---- Log entries ---- */
 
+/* A leader looks before it proposes: no sequence is recorded twice. */
+static bool outcomes_are_new(const Wblog__Writes *writes, const struct state *s)
+{
+    for (size_t i = 0; i < writes->n_outcomes; i++) {
+        const Wblog__Outcome *o = writes->outcomes[i];
+        const struct session_result *known;
+        if (sessions_look(&s->sessions, o->session, o->sequence, &known) == SESSION_DONE) {
+            return false;
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (writes->outcomes[k]->session == o->session && writes->outcomes[k]->sequence == o->sequence) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Whatever becomes of their answers, these requests must never be executed again. (A session that is not
+ * known when its outcome applies is no session of this log.) */
+static void note_executed(struct run *r, const Wblog__Writes *writes)
+{
+    for (size_t i = 0; i < writes->n_outcomes; i++) {
+        const Wblog__Outcome *o = writes->outcomes[i];
+        if (sessions_known(&group_state(r->group)->sessions, o->session)) {
+            r->executed[r->n_executed++ % EXECUTED_MAX] = (struct executed){o->session, o->sequence};
+        }
+    }
+}
+
+static void check_executed(const struct run *r)
+{
+    const struct session_result *known;
+    for (size_t i = 0; i < r->n_executed && i < EXECUTED_MAX; i++) {
+        CHECK(sessions_look(&group_state(r->group)->sessions, r->executed[i].session, r->executed[i].sequence,
+                  &known) != SESSION_NEW);
+    }
+}
+
 static bool a_leader_proposes(const Wblog__Entry *entry, const struct state *s)
 {
     switch (entry->command_case) {
@@ -74,7 +133,8 @@ static bool a_leader_proposes(const Wblog__Entry *entry, const struct state *s)
                 return false;
             }
         }
-        return s->born;
+        return s->born && entry->writes->sessions_opened <= LIMIT_ENTRY_WRITES &&
+               outcomes_are_new(entry->writes, s);
     case WBLOG__ENTRY__COMMAND_GENESIS:
         return entry->genesis->cluster_id.len == CLUSTER_ID_BYTES && entry->genesis->group_count >= 1 &&
                entry->genesis->group_count <= LIMIT_GROUPS &&
@@ -84,6 +144,7 @@ static bool a_leader_proposes(const Wblog__Entry *entry, const struct state *s)
     case WBLOG__ENTRY__COMMAND_FLUSH_BEGIN:
     case WBLOG__ENTRY__COMMAND_FLUSHED:
     case WBLOG__ENTRY__COMMAND_FLUSH_ABORT:
+    case WBLOG__ENTRY__COMMAND_LIMITS:
         return true;
     default:
         return false;
@@ -112,6 +173,9 @@ static void check_entry(struct run *r, struct bytes raw)
         CHECK(bytes_equal(buf_bytes(&packed), buf_bytes(&packed_again)));
         const struct state *s = group_state(r->group);
         if (a_leader_proposes(entry, s)) {
+            if (entry->command_case == WBLOG__ENTRY__COMMAND_WRITES) {
+                note_executed(r, entry->writes);
+            }
             group_on_apply(r->group, s->applied_index + 1, raw, 0);
         }
         buf_deinit(&packed);
@@ -196,6 +260,62 @@ static void flush_abort(struct run *r, struct bytes arg)
     command(r, &entry, WBLOG__ENTRY__COMMAND_FLUSH_ABORT);
 }
 
+static void open_sessions(struct run *r, struct bytes arg)
+{
+    Wblog__Writes writes = WBLOG__WRITES__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    writes.has_sessions_opened = 1;
+    writes.sessions_opened = arg.len > 0 ? arg.data[0] % 8 : 1;
+    entry.writes = &writes;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_WRITES);
+}
+
+/* The id of the @n'th session by use, or one that is not known. */
+static uint64_t session_id(const struct run *r, uint8_t n)
+{
+    const struct sessions *s = &group_state(r->group)->sessions;
+    list_for_each (link, tmp, &s->by_use) {
+        if (n-- == 0) {
+            return list_entry(link, struct session, by_use)->id;
+        }
+    }
+    return 1;
+}
+
+/* Of few sessions and sequences, so that they meet. Its bytes: session, sequence, how many sequences below it
+ * are still awaited, status, results. */
+static void result(struct run *r, struct bytes arg)
+{
+    if (arg.len < 4) {
+        return;
+    }
+    Wblog__Outcome outcome = WBLOG__OUTCOME__INIT, *list = &outcome;
+    Wblog__Writes writes = WBLOG__WRITES__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    outcome.session = session_id(r, arg.data[0] % 8);
+    outcome.sequence = 1 + arg.data[1] % 32;
+    outcome.first_awaited = outcome.sequence - arg.data[2] % outcome.sequence;
+    outcome.has_status = arg.data[3] != 0;
+    outcome.status = arg.data[3];
+    outcome.has_results = arg.len > 4;
+    outcome.results = pb_borrow(bytes_of(arg.data + 4, arg.len - 4));
+    writes.n_outcomes = 1;
+    writes.outcomes = &list;
+    entry.writes = &writes;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_WRITES);
+}
+
+/* Few sessions, or few bytes. */
+static void name_limits(struct run *r, struct bytes arg)
+{
+    Wblog__Limits limits = WBLOG__LIMITS__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    limits.sessions_max = arg.len > 0 ? arg.data[0] % 8 : SESSIONS_DEFAULT;
+    limits.session_bytes_max = arg.len > 1 ? number(bytes_of(arg.data + 1, arg.len - 1)) : 2000;
+    entry.limits = &limits;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_LIMITS);
+}
+
 static void genesis(struct run *r)
 {
     uint8_t cluster_id[CLUSTER_ID_BYTES] = {7};
@@ -217,7 +337,7 @@ static void check_restores_to(struct bytes snapshot)
     CHECK(group_on_restore(g, snapshot) == STATUS_OK);
     group_on_snapshot(g, &again);
     CHECK(bytes_equal(snapshot, buf_bytes(&again)));
-    state_check_invariants(group_state(g));
+    check_state(g);
     buf_deinit(&again);
     group_destroy(g);
 }
@@ -229,10 +349,12 @@ static void check_snapshot(struct run *r, struct bytes snapshot)
     buf_init(&other.entry);
     genesis(&other);
     write_key(&other, bytes_of((const uint8_t *)"\1kept", 5), true);
+    open_sessions(&other, bytes_of(NULL, 0));
+    result(&other, bytes_of((const uint8_t *)"\0\1\0\0kept", 8));
     uint64_t before = state_hash(group_state(other.group));
     enum status status = group_on_restore(other.group, snapshot);
     const struct state *s = group_state(other.group);
-    state_check_invariants(s);
+    check_state(other.group);
     CHECK(status == STATUS_OK || status == STATUS_CORRUPT);
     if (status == STATUS_OK) {
         check_restores_to(snapshot);
@@ -243,6 +365,7 @@ static void check_snapshot(struct run *r, struct bytes snapshot)
         struct group *old = r->group;
         r->group = other.group;
         other.group = old;
+        r->n_executed = 0; /* in another log */
     }
     group_destroy(other.group);
     buf_deinit(&other.entry);
@@ -298,6 +421,15 @@ static void take_step(struct run *r, enum step kind, struct bytes arg)
     case STEP_FLUSH_ABORT:
         flush_abort(r, arg);
         return;
+    case STEP_OPEN_SESSIONS:
+        open_sessions(r, arg);
+        return;
+    case STEP_RESULT:
+        result(r, arg);
+        return;
+    case STEP_LIMITS:
+        name_limits(r, arg);
+        return;
     case STEP_RAW_ENTRY:
         raw_entry(r, arg);
         return;
@@ -332,7 +464,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         at += 2;
         len = len < size - at ? len : size - at;
         take_step(&r, kind, bytes_of(data + at, len));
-        state_check_invariants(group_state(r.group));
+        check_state(r.group);
+        check_executed(&r);
         at += len;
     }
     buf_clear(&r.snapshot);

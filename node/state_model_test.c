@@ -2,214 +2,30 @@
  *   - the model, with a database of its own that gets what each flushed batch held when it began,
  *   - two replicas that apply the same log but keep different clean copies and absences,
  * and after each step both replicas are checked against the model, F against its meaning, and the replicas'
- * hashes against each other. Now and then a replica is replaced by the snapshot of the other. A failure
- * prints its seed; give the seed as the only argument to run that seed alone. */
-#include "node/state_test_help.h"
+ * hashes against each other. Each replica evicts, touches and is scanned on its own: what expires first, and
+ * whom a scan must have met, is searched from end to end too. Now and then a replica is replaced by the
+ * snapshot of the other. A failure prints its seed; give the seed as the only argument to run that seed
+ * alone. */
+#include "node/state_test_model.h"
 
 enum {
     SEEDS = 240,
     STEPS = 3000,
-    KEYS_MAX = 100,
-    QUEUE_MAX = KEYS_MAX,
-    BATCHES_MAX = 8,
-    VALUE_MAX = 12,
 };
 
 static uint64_t seed_wanted; /* set by main, before any test runs; 0: all of them */
 
-/* ---- The model ---- */
-
-struct model_value {
-    bool present;
-    uint8_t type;
-    uint32_t len;
-    char data[VALUE_MAX];
-    uint64_t version;
-    uint64_t expires_at_ms;
-    uint64_t index; /* of the write that made it; 0: none */
-};
-
-struct model_place {
-    uint32_t key;
-    uint64_t first_dirty;
-    uint64_t stamp_ms;
-    struct model_value taken; /* in a batch: the value that goes to the database */
-};
-
-struct model_batch {
-    uint64_t id;
-    uint32_t n;
-    struct model_place places[KEYS_MAX];
-};
-
-struct model {
-    uint32_t keys;
-    uint64_t applied_index;
-    uint64_t stamp_ms;
-    uint64_t version_base;
-    uint64_t last_batch;
-    struct model_value newest[KEYS_MAX];   /* by key: what the last write made of it */
-    struct model_value database[KEYS_MAX]; /* by key: what was flushed last */
-    uint64_t first_unflushed[KEYS_MAX]; /* by key: index of the first write after the one in the database; 0:
-                                           none */
-    uint64_t next_unflushed[KEYS_MAX];  /* the same, once the batch in flight that holds the key is flushed */
-    uint32_t n_queue;
-    struct model_place queue[QUEUE_MAX];
-    uint32_t n_batches;
-    struct model_batch batches[BATCHES_MAX];
-};
-
-static uint32_t key_len(uint32_t key)
-{
-    return (uint32_t)snprintf(NULL, 0, "key-%u", key);
-}
-
-static struct bytes key_bytes(uint32_t key, char room[16])
-{
-    return bytes_of(room, (size_t)snprintf(room, 16, "key-%u", key));
-}
-
-static int queue_find(const struct model *m, uint32_t key)
-{
-    for (uint32_t i = 0; i < m->n_queue; i++) {
-        if (m->queue[i].key == key) {
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
-static bool in_a_batch(const struct model *m, uint32_t key)
-{
-    for (uint32_t b = 0; b < m->n_batches; b++) {
-        for (uint32_t i = 0; i < m->batches[b].n; i++) {
-            if (m->batches[b].places[i].key == key) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static bool model_dirty(const struct model *m, uint32_t key)
-{
-    return queue_find(m, key) >= 0 || in_a_batch(m, key);
-}
-
-static void model_begin(struct model *m, uint64_t index, uint64_t stamp_ms)
-{
-    m->applied_index = index;
-    m->stamp_ms = stamp_ms > m->stamp_ms ? stamp_ms : m->stamp_ms;
-}
-
-static void queue_insert(struct model *m, uint32_t at_place, struct model_place place)
-{
-    memmove(&m->queue[at_place + 1], &m->queue[at_place], (m->n_queue - at_place) * sizeof place);
-    m->queue[at_place] = place;
-    m->n_queue++;
-}
-
-static void queue_erase(struct model *m, uint32_t at_place)
-{
-    m->n_queue--;
-    memmove(&m->queue[at_place], &m->queue[at_place + 1], (m->n_queue - at_place) * sizeof m->queue[0]);
-}
-
-static void model_write(struct model *m, uint32_t key, struct model_value value)
-{
-    m->newest[key] = value;
-    if (m->first_unflushed[key] == 0) {
-        m->first_unflushed[key] = m->applied_index;
-    }
-    if (m->next_unflushed[key] == 0) {
-        m->next_unflushed[key] = m->applied_index;
-    }
-    if (queue_find(m, key) < 0) {
-        queue_insert(m, m->n_queue,
-            (struct model_place){.key = key, .first_dirty = m->applied_index, .stamp_ms = m->stamp_ms});
-    }
-}
-
-static uint64_t weight(const struct model *m, uint32_t key)
-{
-    return key_len(key) + m->newest[key].len;
-}
-
-static bool model_flush_begin(struct model *m, uint32_t rows_max, uint64_t bytes_max)
-{
-    uint32_t n = 0;
-    uint64_t bytes = 0;
-    while (n < m->n_queue && n < rows_max && !in_a_batch(m, m->queue[n].key)) {
-        bytes += weight(m, m->queue[n].key);
-        if (n > 0 && bytes > bytes_max) {
-            break;
-        }
-        n++;
-    }
-    if (n == 0) {
-        return false;
-    }
-    struct model_batch *b = &m->batches[m->n_batches++];
-    b->id = m->applied_index;
-    b->n = n;
-    for (uint32_t i = 0; i < n; i++) {
-        b->places[i] = m->queue[i];
-        b->places[i].taken = m->newest[m->queue[i].key];
-        m->next_unflushed[m->queue[i].key] = 0; /* what comes from now on is not in this batch */
-    }
-    m->n_queue -= n;
-    memmove(&m->queue[0], &m->queue[n], m->n_queue * sizeof m->queue[0]);
-    return true;
-}
-
-static bool model_flushed(struct model *m, uint64_t batch, uint64_t predecessor)
-{
-    if (m->n_batches == 0 || m->batches[0].id != batch || m->last_batch != predecessor) {
-        return false;
-    }
-    for (uint32_t i = 0; i < m->batches[0].n; i++) {
-        struct model_place *place = &m->batches[0].places[i];
-        m->database[place->key] = place->taken;
-        m->first_unflushed[place->key] = m->next_unflushed[place->key];
-    }
-    m->last_batch = batch;
-    m->n_batches--;
-    memmove(&m->batches[0], &m->batches[1], m->n_batches * sizeof m->batches[0]);
-    return true;
-}
-
-static bool model_flush_abort(struct model *m, uint64_t from_batch)
-{
-    bool any = false;
-    while (m->n_batches > 0 && m->batches[m->n_batches - 1].id >= from_batch) {
-        struct model_batch *b = &m->batches[--m->n_batches];
-        for (uint32_t i = b->n; i > 0; i--) {
-            struct model_place place = b->places[i - 1];
-            int queued = queue_find(m, place.key);
-            if (queued >= 0) {
-                queue_erase(m, (uint32_t)queued);
-            }
-            queue_insert(m, 0, place);
-            m->next_unflushed[place.key] = m->first_unflushed[place.key];
-        }
-        any = true;
-    }
-    return any;
-}
-
-/* F by its meaning: before the first write that the database neither has nor has superseded. */
-static uint64_t model_flushed_index(const struct model *m)
-{
-    uint64_t f = m->applied_index;
-    for (uint32_t k = 0; k < m->keys; k++) {
-        if (m->newest[k].index > m->database[k].index && m->first_unflushed[k] - 1 < f) {
-            f = m->first_unflushed[k] - 1;
-        }
-    }
-    return f;
-}
-
 /* ---- A replica against the model ---- */
+
+/* A scan of one replica, with any of the other steps between its calls. */
+struct scan {
+    bool running;
+    uint64_t cursor;
+    bool stayed[KEYS_MAX];   /* present since the first call */
+    uint32_t came[KEYS_MAX]; /* how often a key was seen to be there and not to have been there before */
+    bool there[KEYS_MAX];    /* after the last step */
+    uint32_t seen[KEYS_MAX];
+};
 
 static void assert_value(const struct state_entry *e, const struct model_value *want)
 {
@@ -289,6 +105,24 @@ static void assert_keys(const struct state *s, const struct model *m)
     assert_int_equal(s->dirty_bytes, dirty_bytes);
 }
 
+static void assert_next_expiring(const struct state *s, const struct model *m)
+{
+    uint64_t want = UINT64_MAX;
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < m->keys; k++) {
+        char room[16];
+        struct state_entry *e = state_find(s, key_bytes(k, room));
+        if (e != NULL && e->expires_at_ms != 0) {
+            want = e->expires_at_ms < want ? e->expires_at_ms : want;
+            n++;
+        }
+    }
+    const struct state_entry *next = state_next_expiring(s);
+    assert_true((next != NULL) == (n > 0));
+    assert_true(next == NULL || next->expires_at_ms == want);
+    assert_int_equal(s->expiring_n, n);
+}
+
 static void assert_agrees(const struct state *s, const struct model *m)
 {
     state_check_invariants(s);
@@ -298,6 +132,7 @@ static void assert_agrees(const struct state *s, const struct model *m)
     assert_batches(s, m);
     assert_queue(s, m);
     assert_keys(s, m);
+    assert_next_expiring(s, m);
     assert_int_equal(state_flushed_index(s), model_flushed_index(m));
 }
 
@@ -309,6 +144,9 @@ struct run {
     uint64_t last_flushed_index;
     struct model m;
     struct state replicas[2];
+    struct scan scans[2]; /* of the replicas */
+    uint64_t scans_done;
+    uint64_t evicted;
 };
 
 static uint64_t pick(struct run *r, uint64_t below)
@@ -434,6 +272,90 @@ static void step_forget(struct run *r)
     }
 }
 
+static uint64_t clean_entries(const struct state *s, uint32_t keys)
+{
+    uint64_t n = 0;
+    for (uint32_t k = 0; k < keys; k++) {
+        char room[16];
+        struct state_entry *e = state_find(s, key_bytes(k, room));
+        n += state_entry_present(e) && !state_entry_dirty(e);
+    }
+    return n;
+}
+
+/* Some bytes' worth, or everything: what is dirty stays, as assert_agrees will see, and absences go last. */
+static void step_evict(struct run *r)
+{
+    struct state *s = &r->replicas[pick(r, 2)];
+    uint64_t clean = clean_entries(s, r->m.keys);
+    uint64_t entries = s->entries;
+    uint64_t absences = s->absences;
+    bool all = pick(r, 8) == 0;
+    uint64_t gone = state_evict(s, all ? UINT64_MAX : pick(r, 1500));
+    r->evicted += gone;
+    assert_int_equal(entries - s->entries, gone < clean ? gone : clean);
+    assert_int_equal(absences - s->absences, gone < clean ? 0 : gone - clean);
+    assert_true(!all || gone == clean + absences);
+}
+
+static void step_touch(struct run *r)
+{
+    struct state *s = &r->replicas[pick(r, 2)];
+    for (uint64_t n = pick(r, 10); n > 0; n--) {
+        char room[16];
+        struct state_entry *e = state_find(s, key_bytes((uint32_t)pick(r, r->m.keys), room));
+        if (e != NULL) {
+            state_touch(e);
+        }
+    }
+}
+
+static void see_key(void *data, const struct state_entry *e)
+{
+    struct scan *scan = data;
+    char text[16] = "";
+    assert_true(state_entry_present(e) && e->key_len < sizeof text);
+    memcpy(text, e->key, e->key_len);
+    scan->seen[strtoul(text + strlen("key-"), NULL, 10)]++;
+}
+
+/* Begin a scan of a replica, or go on with it. */
+static void step_scan(struct run *r)
+{
+    uint64_t i = pick(r, 2);
+    struct scan *scan = &r->scans[i];
+    if (!scan->running) {
+        *scan = (struct scan){.running = true};
+        for (uint32_t k = 0; k < r->m.keys; k++) {
+            char room[16];
+            scan->there[k] = state_entry_present(state_find(&r->replicas[i], key_bytes(k, room)));
+            scan->stayed[k] = scan->there[k];
+        }
+    }
+    scan->cursor = state_scan(&r->replicas[i], scan->cursor, (uint32_t)pick(r, 40), see_key, scan);
+    if (scan->cursor != 0) {
+        return;
+    }
+    for (uint32_t k = 0; k < r->m.keys; k++) {
+        assert_true(!scan->stayed[k] || scan->seen[k] == 1);
+        assert_true(scan->seen[k] <= scan->came[k] + 1);
+    }
+    scan->running = false;
+    r->scans_done++;
+}
+
+/* After each step: who stayed, and who came, since a scan under way began? */
+static void watch_scan(struct scan *scan, const struct state *s, uint32_t keys)
+{
+    for (uint32_t k = 0; scan->running && k < keys; k++) {
+        char room[16];
+        bool there = state_entry_present(state_find(s, key_bytes(k, room)));
+        scan->came[k] += there && !scan->there[k];
+        scan->stayed[k] = scan->stayed[k] && there;
+        scan->there[k] = there;
+    }
+}
+
 static void step_restore(struct run *r)
 {
     uint64_t from = pick(r, 2);
@@ -457,8 +379,9 @@ static void step(struct run *r)
         uint32_t share;
         void (*step)(struct run *r);
     } kinds[] = {{30, step_writes}, {18, step_flush_begin}, {20, step_flushed}, {4, step_flush_abort},
-        {18, step_load}, {8, step_forget}, {2, step_restore}, {1, step_entry}};
-    uint64_t at_share = pick(r, 101);
+        {18, step_load}, {8, step_forget}, {2, step_restore}, {1, step_entry}, {4, step_evict},
+        {6, step_touch}, {16, step_scan}};
+    uint64_t at_share = pick(r, 127);
     size_t i = 0;
     while (at_share >= kinds[i].share) {
         at_share -= kinds[i++].share;
@@ -502,7 +425,8 @@ static void drain(struct run *r)
                 state_forget(s, e);
             }
         }
-        assert_int_equal(s->bytes, r->empty_bytes);
+        assert_int_equal(s->clean_bytes, 0);
+        assert_int_equal(memory(s), r->empty_bytes);
     }
     assert_int_equal(state_hash(&r->replicas[0]), state_hash(&r->replicas[1]));
 }
@@ -519,14 +443,16 @@ static void run_seed(uint64_t seed)
     for (int i = 0; i < 2; i++) {
         const uint8_t cluster_id[CLUSTER_ID_BYTES] = {9};
         state_init(&r->replicas[i], seed + (uint64_t)i);
-        r->empty_bytes = r->replicas[i].bytes;
+        r->empty_bytes = memory(&r->replicas[i]);
         state_apply_begin(&r->replicas[i], 1, 1000);
         state_apply_genesis(&r->replicas[i], cluster_id, 3, r->m.version_base);
     }
     for (uint32_t n = 0; n < STEPS; n++) {
         step(r);
-        assert_agrees(&r->replicas[0], &r->m);
-        assert_agrees(&r->replicas[1], &r->m);
+        for (int i = 0; i < 2; i++) {
+            assert_agrees(&r->replicas[i], &r->m);
+            watch_scan(&r->scans[i], &r->replicas[i], r->m.keys);
+        }
         if (n % 16 == 0) {
             assert_int_equal(state_hash(&r->replicas[0]), state_hash(&r->replicas[1]));
         }
@@ -534,6 +460,7 @@ static void run_seed(uint64_t seed)
         assert_true(f >= r->last_flushed_index);
         r->last_flushed_index = f;
     }
+    assert_true(r->scans_done > 10 && r->evicted > 10);
     drain(r);
     state_deinit(&r->replicas[0]);
     state_deinit(&r->replicas[1]);

@@ -1,6 +1,6 @@
 /* Snapshots: what is replicated, as one wbsnap.Snapshot behind a header of 24 bytes:
  *
- *     0   "WBSNAP\0" and the format's number (1)
+ *     0   "WBSNAP\0" and the format's number (2)
  *     8   length of the message, little endian
  *     16  XXH3-64 of the message, little endian: the state's hash
  *
@@ -17,13 +17,13 @@
 #include "proto/snapshot.pb-c.h"
 
 enum { HEADER_BYTES = 24, LENGTH_AT = 8, HASH_AT = 16 };
-static const uint8_t magic[LENGTH_AT] = {'W', 'B', 'S', 'N', 'A', 'P', 0, 1};
+static const uint8_t magic[LENGTH_AT] = {'W', 'B', 'S', 'N', 'A', 'P', 0, 2};
 
 /* ---- Writing ---- */
 
-/* A snapshot is taken on the loop, of up to a million dirty keys, between two heartbeats. So the elements
- * that come in such numbers are encoded by hand, straight into the output; a test holds them against
- * protobuf-c's encoding. */
+/* A snapshot is taken on the loop, of up to a million dirty keys and as many sessions' results, between two
+ * heartbeats. So the elements that come in such numbers are encoded by hand, straight into the output; a test
+ * holds them against protobuf-c's encoding. */
 
 /* What an entry has beside key and value, about: to reserve room for all of them at once. */
 enum { VARINT_BYTES_MAX = 10, ENTRY_FRAMING_BYTES = 48 };
@@ -164,6 +164,16 @@ static void put_scalars(const struct state *s, struct buf *out)
     pb_pack(&m.base, out);
 }
 
+/* The scalars that stand behind the lists in the message: protobuf orders by number. */
+static void put_limits(const struct sessions *s, struct buf *out)
+{
+    if (s->limits_named) {
+        uint8_t *at = begin(out, 2 * (1 + VARINT_BYTES_MAX));
+        at = put_number(at, 12, s->sessions_max);
+        commit(out, put_number(at, 13, s->bytes_max));
+    }
+}
+
 static void put_queued(const struct state_entry *e, struct buf *out)
 {
     size_t size = entry_size(e, &e->queued);
@@ -190,6 +200,52 @@ static void put_batch(const struct state_batch *b, struct buf *out)
     commit(out, at);
 }
 
+static void put_session(const struct session *session, struct buf *out)
+{
+    size_t size = 1 + varint_size(session->id) + 1 + varint_size(session->floor);
+    uint8_t *at = begin(out, size);
+    at = put_varint(put_key(at, 10, 2), size);
+    at = put_number(at, 1, session->id);
+    commit(out, put_number(at, 2, session->floor));
+}
+
+static size_t outcome_size(const struct session_result *r)
+{
+    return 1 + varint_size(r->session->id) + 1 + varint_size(r->sequence) + 1 + varint_size(r->index) +
+           (r->status != 0 ? 1 + varint_size(r->status) : 0) +
+           (r->len > 0 ? bytes_size(bytes_of(r->data, r->len)) : 0);
+}
+
+static void put_outcome(const struct session_result *r, struct buf *out)
+{
+    size_t size = outcome_size(r);
+    uint8_t *at = begin(out, size);
+    at = put_varint(put_key(at, 11, 2), size);
+    at = put_number(at, 1, r->session->id);
+    at = put_number(at, 2, r->sequence);
+    at = put_number(at, 3, r->index);
+    if (r->status != 0) {
+        at = put_number(at, 4, r->status);
+    }
+    if (r->len > 0) {
+        at = put_bytes(at, 5, bytes_of(r->data, r->len));
+    }
+    commit(out, at);
+}
+
+static void put_sessions(const struct sessions *s, struct buf *out)
+{
+    list_for_each (link, tmp, &s->by_use) {
+        __builtin_prefetch(tmp);
+        put_session(list_entry(link, struct session, by_use), out);
+    }
+    list_for_each (link, tmp, &s->results) {
+        __builtin_prefetch(tmp);
+        put_outcome(list_entry(link, struct session_result, by_age), out);
+    }
+    put_limits(s, out);
+}
+
 /* Append the whole message to @out. Returns its hash. */
 static uint64_t put_message(const struct state *s, struct buf *out)
 {
@@ -202,6 +258,7 @@ static uint64_t put_message(const struct state *s, struct buf *out)
     list_for_each (link, tmp, &s->batches) {
         put_batch(list_entry(link, struct state_batch, link), out);
     }
+    put_sessions(&s->sessions, out);
     CHECK(!out->failed);
     return XXH3_64bits(out->data + start, out->len - start);
 }
@@ -212,7 +269,9 @@ void state_snapshot(const struct state *s, struct buf *out)
     uint8_t header[HEADER_BYTES];
     memcpy(header, magic, sizeof magic);
     buf_append(out, header, sizeof header); /* length and hash are known at the end */
-    buf_reserve(out, s->dirty_bytes + (s->queued_entries + s->batched_entries) * ENTRY_FRAMING_BYTES);
+    /* What sessions and results count for is more than their framing. */
+    buf_reserve(out,
+        s->dirty_bytes + (s->queued_entries + s->batched_entries) * ENTRY_FRAMING_BYTES + s->sessions.bytes);
     uint64_t hash = put_message(s, out);
     CHECK(!out->failed);
     store_le64(out->data + at + LENGTH_AT, out->len - at - HEADER_BYTES);
@@ -230,8 +289,10 @@ uint64_t state_hash(const struct state *s)
 
 bool state_hash_is_cheap(const struct state *s)
 {
-    enum { ENTRIES_MAX = 10000, BYTES_MAX = 8 * 1024 * 1024 };
-    return s->queued_entries + s->batched_entries <= ENTRIES_MAX && s->dirty_bytes <= BYTES_MAX;
+    enum { ELEMENTS_MAX = 10000, BYTES_MAX = 8 * 1024 * 1024 };
+    return s->queued_entries + s->batched_entries + s->sessions.count + s->sessions.result_count <=
+               ELEMENTS_MAX &&
+           s->dirty_bytes + s->sessions.bytes <= BYTES_MAX;
 }
 
 /* ---- Reading ---- */
@@ -372,12 +433,45 @@ static bool read_batches(struct state *s, const Wbsnap__Snapshot *m)
     return place_follows(s, &last, m->queue[0]->first_dirty, m->queue[0]->dirty_stamp_ms);
 }
 
+/* Was a session of this id opened by a log entry that has applied? See state_session_id. */
+static bool session_was_opened(const struct state *s, uint64_t id)
+{
+    uint64_t opened = id >> 16;
+    return opened > 0 && opened <= s->applied_index;
+}
+
+static bool read_sessions(struct state *s, const Wbsnap__Snapshot *m)
+{
+    if (m->has_sessions_max || m->has_session_bytes_max) {
+        if (m->sessions_max == 0 || m->session_bytes_max == 0) {
+            return false; /* one is missing, or is no limit */
+        }
+        sessions_apply_limits(&s->sessions, m->sessions_max, m->session_bytes_max);
+    }
+    for (size_t i = 0; i < m->n_sessions; i++) {
+        const Wbsnap__Session *session = m->sessions[i];
+        if (!session_was_opened(s, session->id) ||
+            !sessions_restore_session(&s->sessions, session->id, session->floor)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < m->n_outcomes; i++) {
+        const Wbsnap__Outcome *o = m->outcomes[i];
+        struct bytes results = o->has_results ? pb_bytes(o->results) : bytes_of(NULL, 0);
+        if (o->index < o->session >> 16 || o->index > s->applied_index ||
+            !sessions_restore_result(&s->sessions, o->session, o->sequence, o->index, o->status, results)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Fill the empty @s. When false, @s is half filled, and good for state_deinit only. */
 static bool read_message(struct state *s, struct bytes message, struct arena *arena)
 {
     const Wbsnap__Snapshot *m =
         (const Wbsnap__Snapshot *)pb_unpack(&wbsnap__snapshot__descriptor, message, arena);
-    return m != NULL && read_scalars(s, m) && read_queue(s, m) && read_batches(s, m);
+    return m != NULL && read_scalars(s, m) && read_queue(s, m) && read_batches(s, m) && read_sessions(s, m);
 }
 
 /* Move all of @from to the uninitialised @to: the heads of the lists change their place. */
@@ -389,6 +483,7 @@ static void move(struct state *to, struct state *from)
     list_init(&to->batches);
     list_splice_back(&to->batches, &from->batches);
     list_init(&to->absent); /* a snapshot has none */
+    sessions_move(&to->sessions, &from->sessions);
 }
 
 enum status state_restore(struct state *s, struct bytes snapshot)

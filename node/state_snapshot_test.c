@@ -7,11 +7,33 @@ enum { HEADER_BYTES = 24 };
 
 static const uint8_t cluster_id[CLUSTER_ID_BYTES] = {1, 2, 3};
 
+static bool remember(struct state *s, uint64_t session, uint64_t sequence, uint64_t first_awaited,
+    uint64_t index, enum status status, const char *results)
+{
+    return sessions_apply_result(
+        &s->sessions, session, sequence, first_awaited, index, status, bytes_from_text(results));
+}
+
+/* Three sessions, by use 6.0, 2.0 with floor 3, 2.1; their results, by age: 2.1's 1st, 2.0's 4th (which has a
+ * status and no bytes), 2.1's 7th. The limits are named. */
+static void build_sessions(struct state *s)
+{
+    sessions_apply_limits(&s->sessions, 3, 2000);
+    sessions_apply_open(&s->sessions, state_session_id(2, 0));
+    sessions_apply_open(&s->sessions, state_session_id(2, 1));
+    sessions_apply_open(&s->sessions, state_session_id(6, 0));
+    assert_true(remember(s, state_session_id(2, 1), 1, 1, 3, STATUS_OK, "first"));
+    assert_true(remember(s, state_session_id(2, 0), 4, 3, 7, STATUS_CONDITION_FAILED, ""));
+    assert_true(remember(s, state_session_id(2, 1), 7, 1, 7, STATUS_OK, "seventh"));
+}
+
 /* Everything that a snapshot can hold: batch 4 has a@2 (written again), b@3; batch 6 has c@5 (a delete);
- * queued are a@7, d@8 (with expiry) and e@9 (a delete of another type). last_batch is 1's successor 0. */
+ * queued are a@7, d@8 (with expiry) and e@9 (a delete of another type). last_batch is 1's successor 0. And
+ * sessions. */
 static void build(struct state *s)
 {
     state_init(s, 5);
+    build_sessions(s);
     at(s, 1);
     state_apply_genesis(s, cluster_id, 3, UINT64_C(1) << 60);
     put(s, 2, "a", "one");
@@ -63,6 +85,8 @@ static void a_restored_state_is_the_same_and_holds_nothing_else(void **unused)
     state_init(&other, 99);
     put(&other, 1000, "other", "x");
     begin(&other, 1001);
+    sessions_apply_open(&other.sessions, state_session_id(2, 1));
+    assert_true(remember(&other, state_session_id(2, 1), 2, 1, 1000, STATUS_OK, "of another log"));
     put_clean(&other, "a", "stale");
     put_absent(&other, "b");
     assert_int_equal(state_restore(&other, buf_bytes(&raw)), STATUS_OK);
@@ -88,6 +112,10 @@ static void a_restored_state_is_the_same_and_holds_nothing_else(void **unused)
         assert_true((got->value == NULL) == (want->value == NULL));
         assert_true(want->value == NULL || bytes_equal(value_bytes(got->value), value_bytes(want->value)));
     }
+    assert_true(other.sessions.limits_named);
+    assert_true(other.sessions.sessions_max == 3 && other.sessions.bytes_max == 2000);
+    assert_int_equal(other.sessions.bytes, s.sessions.bytes);
+    sessions_check(&other.sessions);
     assert_same_snapshot(&other, buf_bytes(&raw));
     /* And it goes on as the other one does. */
     struct state *both[] = {&s, &other};
@@ -96,8 +124,36 @@ static void a_restored_state_is_the_same_and_holds_nothing_else(void **unused)
         assert_true(flush_abort(both[i], 12, 6));
         put(both[i], 13, "b", "again");
         assert_flush(both[i], "c@5 a@7 d@8 e@9 b@13");
+        assert_true(remember(both[i], state_session_id(2, 1), 8, 7, 13, STATUS_OK, "eighth"));
+        sessions_apply_open(&both[i]->sessions, state_session_id(13, 0)); /* 6.0 goes */
+        sessions_check(&both[i]->sessions);
+        assert_int_equal(both[i]->sessions.result_count, 3);
+        assert_false(sessions_known(&both[i]->sessions, state_session_id(6, 0)));
     }
     assert_int_equal(state_hash(&s), state_hash(&other));
+    buf_deinit(&raw);
+    state_deinit(&s);
+    state_deinit(&other);
+}
+
+static void a_retry_is_answered_as_before_after_a_restore(void **unused)
+{
+    struct state s, other;
+    const struct session_result *r = NULL;
+    build(&s);
+    struct buf raw = snapshot_of(&s);
+    state_init(&other, 6);
+    assert_int_equal(state_restore(&other, buf_bytes(&raw)), STATUS_OK);
+    const struct sessions *now = &other.sessions;
+    assert_int_equal(sessions_look(now, state_session_id(2, 1), 7, &r), SESSION_DONE);
+    assert_true(r->index == 7 && r->status == STATUS_OK);
+    assert_true(bytes_equal(bytes_of(r->data, r->len), bytes_from_text("seventh")));
+    assert_int_equal(sessions_look(now, state_session_id(2, 0), 4, &r), SESSION_DONE);
+    assert_true(r->index == 7 && r->status == STATUS_CONDITION_FAILED && r->len == 0);
+    assert_int_equal(sessions_look(now, state_session_id(2, 0), 2, &r), SESSION_EXPIRED);
+    assert_int_equal(sessions_look(now, state_session_id(2, 0), 3, &r), SESSION_NEW);
+    assert_int_equal(sessions_look(now, state_session_id(6, 0), 1, &r), SESSION_NEW);
+    assert_int_equal(sessions_look(now, state_session_id(6, 1), 1, &r), SESSION_EXPIRED);
     buf_deinit(&raw);
     state_deinit(&s);
     state_deinit(&other);
@@ -115,6 +171,9 @@ static void an_empty_state_comes_back(void **unused)
     assert_int_equal(other.applied_index, 0);
     assert_int_equal(other.bytes, bytes);
     assert_false(other.born || other.claimed);
+    assert_true(other.sessions.count == 0 && other.sessions.result_count == 0);
+    assert_true(!other.sessions.limits_named && other.sessions.sessions_max == SESSIONS_DEFAULT &&
+                other.sessions.bytes_max == SESSION_BYTES_DEFAULT);
     assert_int_equal(state_hash(&other), state_hash(&s));
     buf_deinit(&raw);
     state_deinit(&s);
@@ -129,7 +188,7 @@ static void a_snapshot_is_appended_and_is_a_plain_message_behind_its_header(void
     buf_init(&out);
     buf_append(&out, "before", 6);
     state_snapshot(&s, &out);
-    assert_memory_equal(out.data, "beforeWBSNAP\0\1", 14);
+    assert_memory_equal(out.data, "beforeWBSNAP\0\2", 14);
     struct bytes message = bytes_of(out.data + 6 + HEADER_BYTES, out.len - 6 - HEADER_BYTES);
     assert_int_equal(load_le64(out.data + 6 + 8), message.len);
     assert_int_equal(load_le64(out.data + 6 + 16), state_hash(&s));
@@ -164,6 +223,30 @@ static void a_few_big_values_are_as_dear_to_hash_as_many_small_ones(void **unuse
     state_deinit(&s);
 }
 
+static void sessions_and_their_results_are_dear_to_hash_too(void **unused)
+{
+    enum { HALF = 5000 };
+    struct state s;
+    state_init(&s, 1);
+    for (uint64_t i = 1; i <= HALF; i++) {
+        sessions_apply_open(&s.sessions, state_session_id(i, 0));
+        assert_true(remember(&s, state_session_id(i, 0), 1, 1, i, STATUS_OK, "r"));
+    }
+    assert_true(state_hash_is_cheap(&s));
+    sessions_apply_open(&s.sessions, state_session_id(HALF + 1, 0));
+    assert_false(state_hash_is_cheap(&s));
+    sessions_apply_limits(&s.sessions, 1, SESSION_BYTES_DEFAULT);
+    assert_true(state_hash_is_cheap(&s));
+    static uint8_t big[LIMIT_VALUE_BYTES];
+    for (uint64_t i = 1; i <= 8; i++) {
+        assert_true(state_hash_is_cheap(&s));
+        assert_true(sessions_apply_result(&s.sessions, state_session_id(HALF + 1, 0), i, 1, HALF + i,
+            STATUS_OK, bytes_of(big, sizeof big)));
+    }
+    assert_false(state_hash_is_cheap(&s));
+    state_deinit(&s);
+}
+
 static void local_copies_do_not_change_the_hash_and_every_replicated_thing_does(void **unused)
 {
     struct state s;
@@ -173,7 +256,7 @@ static void local_copies_do_not_change_the_hash_and_every_replicated_thing_does(
     state_forget(&s, find(&s, "clean"));
     put_absent(&s, "nothing");
     assert_int_equal(state_hash(&s), hash);
-    uint64_t seen[8];
+    uint64_t seen[16];
     size_t n = 0;
     seen[n++] = hash;
     at(&s, 11);
@@ -190,6 +273,19 @@ static void local_copies_do_not_change_the_hash_and_every_replicated_thing_does(
     seen[n++] = state_hash(&s);
     s.stamp_ms++;
     seen[n++] = state_hash(&s);
+    assert_true(remember(&s, state_session_id(6, 0), 1, 1, 11, STATUS_OK, "r")); /* now the last used one */
+    seen[n++] = state_hash(&s);
+    assert_true(remember(&s, state_session_id(6, 0), 2, 1, 11, STATUS_OK, "s"));
+    seen[n++] = state_hash(&s);
+    assert_true(remember(&s, state_session_id(6, 0), 9, 9, 11, STATUS_OK, "t"));
+    seen[n++] = state_hash(&s);
+    sessions_apply_open(&s.sessions, state_session_id(11, 0));
+    seen[n++] = state_hash(&s);
+    sessions_apply_limits(&s.sessions, 3, 2001);
+    seen[n++] = state_hash(&s);
+    sessions_apply_limits(&s.sessions, 4, 2001);
+    seen[n++] = state_hash(&s);
+    assert_true(n <= sizeof seen / sizeof seen[0]);
     for (size_t i = 0; i < n; i++) {
         for (size_t k = 0; k < i; k++) {
             assert_true(seen[i] != seen[k]);
@@ -281,6 +377,25 @@ static uint64_t next_random(uint64_t *seed)
     return z ^ (z >> 31);
 }
 
+static void a_snapshot_of_another_format_is_refused(void **unused)
+{
+    struct state s;
+    state_init(&s, 1);
+    put(&s, 1, "a", "1"); /* its message is one of format 1 as well */
+    struct buf raw = snapshot_of(&s);
+    struct witness w;
+    witness_init(&w);
+    raw.data[7] = 1;
+    witness_refuses(&w, buf_bytes(&raw), "format", 1);
+    raw.data[7] = 3;
+    witness_refuses(&w, buf_bytes(&raw), "format", 3);
+    raw.data[7] = 2;
+    assert_int_equal(state_restore(&s, buf_bytes(&raw)), STATUS_OK);
+    buf_deinit(&raw);
+    witness_deinit(&w);
+    state_deinit(&s);
+}
+
 /* Damage behind a true checksum: what is still accepted is a sound state that gives exactly these bytes. */
 static void sealed_damage_is_refused_or_is_another_sound_snapshot(void **unused)
 {
@@ -307,6 +422,7 @@ static void sealed_damage_is_refused_or_is_another_sound_snapshot(void **unused)
         if (status == STATUS_OK) {
             accepted++;
             state_check_invariants(&restored);
+            sessions_check(&restored.sessions);
             assert_same_snapshot(&restored, buf_bytes(&raw));
         } else {
             witness_refuses(&w, buf_bytes(&raw), "sealed damage, seed", seed);
@@ -322,14 +438,42 @@ static void sealed_damage_is_refused_or_is_another_sound_snapshot(void **unused)
 
 /* ---- What no replica could have written ---- */
 
-static Wbsnap__Session session = {PROTOBUF_C_MESSAGE_INIT(&wbsnap__session__descriptor), 1, 1};
-static Wbsnap__Session *sessions[] = {&session};
 static Wbsnap__Batch no_places = {PROTOBUF_C_MESSAGE_INIT(&wbsnap__batch__descriptor), 10, 0, NULL};
 static uint8_t big[LIMIT_VALUE_BYTES + 1];
 static ProtobufCMessageUnknownField unknown_field = {
     .tag = 99, .wire_type = PROTOBUF_C_WIRE_TYPE_VARINT, .len = 1, .data = (uint8_t *)"\1"};
 
 /* X(what is wrong, how to make it so in the message `m` of build()) */
+#define SESSION_DAMAGES(X)                                                                                   \
+    X("session 0", m->sessions[0]->id = 0)                                                                   \
+    X("session of log entry 0", m->sessions[0]->id = 7)                                                      \
+    X("session of the future", m->sessions[0]->id = state_session_id(11, 0))                                 \
+    X("session of the far future", m->sessions[0]->id = UINT64_MAX)                                          \
+    X("session twice", m->sessions[0]->id = m->sessions[2]->id)                                              \
+    X("floor 0", m->sessions[0]->floor = 0)                                                                  \
+    X("a session with results is missing", m->n_sessions = 2)                                                \
+    X("unknown field of a session", m->sessions[1]->base.n_unknown_fields = 1;                               \
+        m->sessions[1]->base.unknown_fields = &unknown_field)                                                \
+    X("result of no session", m->outcomes[0]->session = state_session_id(3, 0))                              \
+    X("result twice", m->outcomes[2]->sequence = 1)                                                          \
+    X("sequence 0", m->outcomes[1]->sequence = 0)                                                            \
+    X("sequence too high", m->outcomes[1]->sequence = UINT64_MAX)                                            \
+    X("results not in order", m->outcomes[0]->index = 8)                                                     \
+    X("result at 0", m->outcomes[0]->index = 0)                                                              \
+    X("result before its session", m->outcomes[0]->index = 1)                                                \
+    X("result in the future", m->outcomes[2]->index = 11)                                                    \
+    X("default status written out", m->outcomes[0]->has_status = 1)                                          \
+    X("empty results written out", m->outcomes[1]->has_results = 1)                                          \
+    X("no limit of sessions", m->has_sessions_max = 0)                                                       \
+    X("no limit of bytes", m->has_session_bytes_max = 0)                                                     \
+    X("a limit of 0 sessions", m->sessions_max = 0)                                                          \
+    X("a limit of 0 bytes", m->session_bytes_max = 0)                                                        \
+    X("both limits 0", m->sessions_max = m->session_bytes_max = 0)                                           \
+    X("more sessions than allowed", m->sessions_max = 2)                                                     \
+    X("more sessions than half of the bytes", m->n_outcomes = 0;                                             \
+        m->session_bytes_max = 6 * SESSION_BYTES - 1)                                                        \
+    X("more bytes than allowed", m->session_bytes_max = 2000;                                                \
+        m->outcomes[2]->results = pb_borrow(bytes_of(big, 2000)))
 #define DAMAGES(X)                                                                                           \
     X("cluster id of 15 bytes", m->cluster_id.len = 15)                                                      \
     X("no cluster id", m->has_cluster_id = 0)                                                                \
@@ -343,7 +487,7 @@ static ProtobufCMessageUnknownField unknown_field = {
     X("last_batch of a batch in flight", m->last_batch = 4)                                                  \
     X("applied before what is queued", m->applied_index = 8)                                                 \
     X("stamp before what is queued", m->stamp_ms = stamp_of(8))                                              \
-    X("sessions", m->n_sessions = 1; m->sessions = sessions)                                                 \
+    SESSION_DAMAGES(X)                                                                                       \
     X("unknown field", m->base.n_unknown_fields = 1; m->base.unknown_fields = &unknown_field)                \
     X("unknown field within", m->queue[0]->base.n_unknown_fields = 1;                                        \
         m->queue[0]->base.unknown_fields = &unknown_field)                                                   \
@@ -440,12 +584,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_restored_state_is_the_same_and_holds_nothing_else),
+        cmocka_unit_test(a_retry_is_answered_as_before_after_a_restore),
         cmocka_unit_test(an_empty_state_comes_back),
         cmocka_unit_test(a_snapshot_is_appended_and_is_a_plain_message_behind_its_header),
         cmocka_unit_test(a_few_big_values_are_as_dear_to_hash_as_many_small_ones),
+        cmocka_unit_test(sessions_and_their_results_are_dear_to_hash_too),
         cmocka_unit_test(local_copies_do_not_change_the_hash_and_every_replicated_thing_does),
         cmocka_unit_test(every_truncation_and_extension_is_refused),
         cmocka_unit_test(every_flipped_bit_is_refused),
+        cmocka_unit_test(a_snapshot_of_another_format_is_refused),
         cmocka_unit_test(sealed_damage_is_refused_or_is_another_sound_snapshot),
         cmocka_unit_test(what_no_replica_could_have_written_is_refused),
         cmocka_unit_test(the_largest_key_and_value_come_back),

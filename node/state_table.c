@@ -176,3 +176,67 @@ void state_table_each(
     each_in(&t->main, visit, data);
     each_in(&t->old, visit, data);
 }
+
+/* ---- Scanning: a visit in parts, over a table that is resized between them ----
+ *
+ * The order of the visit is that of the entries' ranks: an entry's rank is its hash with the order of the 64
+ * bits reversed. Bucket b of an array with 2^k buckets holds the entries whose hashes end in the k bits of b,
+ * so it holds exactly those whose ranks begin with the k bits of b reversed: an interval of ranks, the 2^k of
+ * them side by side, without a gap. (Walking the buckets of an array in this order is counting up with the
+ * bits reversed, the way of Pieter Noordhuis in Redis' dictScan.)
+ *
+ * The cursor is a rank: whatever has a lower one was visited. A step goes to the end of the bucket that the
+ * cursor is in, of the array with more buckets; it looks into that bucket and into the one of the other array
+ * that covers the same ranks, and visits what has its rank between the cursor and that end. In which of the
+ * two arrays an entry is, how far a resize has come and in which order it moves buckets makes no difference:
+ * an entry is in exactly one bucket, which is the one of its hash in one of the arrays, and both such buckets
+ * are looked into. A rank never changes and the steps' intervals cover all ranks without overlap, from the
+ * first call to the last, whatever the sizes of the arrays are at each. So an entry that stays is visited
+ * once: more than dictScan promises, which keeps whole buckets and visits some entries twice when a table
+ * shrinks. */
+
+static uint64_t reversed(uint64_t bits)
+{
+    bits = (bits & UINT64_C(0x5555555555555555)) << 1 | (bits >> 1 & UINT64_C(0x5555555555555555));
+    bits = (bits & UINT64_C(0x3333333333333333)) << 2 | (bits >> 2 & UINT64_C(0x3333333333333333));
+    bits = (bits & UINT64_C(0x0f0f0f0f0f0f0f0f)) << 4 | (bits >> 4 & UINT64_C(0x0f0f0f0f0f0f0f0f));
+    return __builtin_bswap64(bits);
+}
+
+struct scan {
+    uint64_t first, last; /* ranks, inclusive */
+    void (*visit)(void *data, const struct state_entry *e);
+    void *data;
+};
+
+/* Returns the looks that it took. */
+static uint64_t scan_bucket(const struct state_buckets *b, const struct scan *scan)
+{
+    uint64_t looks = 0;
+    for (const struct state_entry *e = *bucket_of(b, reversed(scan->first)); e != NULL;
+         e = e->next_in_bucket) {
+        uint64_t rank = reversed(e->hash);
+        if (rank >= scan->first && rank <= scan->last) {
+            scan->visit(scan->data, e);
+        }
+        looks++;
+    }
+    return looks > 0 ? looks : 1;
+}
+
+uint64_t state_table_scan(const struct state_table *t, uint64_t cursor, uint32_t looks,
+    void (*visit)(void *data, const struct state_entry *e), void *data)
+{
+    size_t buckets = t->main.count > t->old.count ? t->main.count : t->old.count;
+    uint64_t span = UINT64_MAX / buckets; /* a bucket's last rank less its first: all bits below its own k */
+    uint64_t taken = 0;
+    do {
+        struct scan scan = {.first = cursor, .last = cursor | span, .visit = visit, .data = data};
+        taken += scan_bucket(&t->main, &scan);
+        if (t->old.heads != NULL) {
+            taken += scan_bucket(&t->old, &scan);
+        }
+        cursor = scan.last + 1; /* behind the last rank of all: 0 */
+    } while (cursor != 0 && taken < looks);
+    return cursor;
+}

@@ -52,5 +52,13 @@ size_t state_table_bytes(const struct state_table *t);
 /* Visit every entry, in no useful order. @visit may free the entry when the table is destroyed next. */
 void state_table_each(
     const struct state_table *t, void (*visit)(void *data, struct state_entry *e), void *data);
+/* A part of a visit of every entry, that goes on at @cursor: 0 at first, then what the call before returned;
+ * 0 again when it was the last part. Each call walks on until it has taken @looks looks (an entry is one, an
+ * empty bucket is one; at least one bucket), so that its cost is bounded, and as long as the table does not
+ * grow meanwhile the number of calls too. An entry that is in the table from the first call to the last is
+ * visited exactly once, whatever else comes, goes or is resized between the calls. Any number is a cursor.
+ * @visit must not change the table. */
+uint64_t state_table_scan(const struct state_table *t, uint64_t cursor, uint32_t looks,
+    void (*visit)(void *data, const struct state_entry *e), void *data);
 
 #endif

@@ -77,18 +77,18 @@ static void bytes_come_back_when_everything_is_removed(void **unused)
 {
     struct state s;
     state_init(&s, 44);
-    uint64_t empty = s.bytes;
+    uint64_t empty = memory(&s);
     for (uint32_t n = 1; n <= 20000; n = n * 3 + 1) {
         for (uint32_t i = 0; i < n; i++) {
             put_number(&s, i);
         }
         state_check_invariants(&s);
-        assert_true(s.bytes > empty + n * (sizeof(struct state_entry) + sizeof(struct value)));
+        assert_true(memory(&s) > empty + n * (sizeof(struct state_entry) + sizeof(struct value)));
         for (uint32_t i = 0; i < n; i++) {
             state_forget(&s, find_number(&s, i));
         }
         state_check_invariants(&s);
-        assert_int_equal(s.bytes, empty);
+        assert_int_equal(memory(&s), empty);
         assert_int_equal(s.entries, 0);
     }
     state_deinit(&s);

@@ -240,7 +240,7 @@ static void a_flushed_tombstone_goes_unless_queued_again(void **unused)
     for (size_t i = 0; i < 3; i++) {
         struct state s;
         state_init(&s, 1);
-        uint64_t bytes = s.bytes;
+        uint64_t bytes = memory(&s);
         put(&s, 1, "a", NULL);
         begin(&s, 2);
         if (rows[i].second == NULL || rows[i].second[0] != '\0') {
@@ -255,7 +255,7 @@ static void a_flushed_tombstone_goes_unless_queued_again(void **unused)
             assert_true(flushed(&s, 6, 5, 2));
             assert_true((find(&s, "a") != NULL) == (rows[i].second != NULL));
         } else {
-            assert_int_equal(s.bytes, bytes);
+            assert_int_equal(memory(&s), bytes);
         }
         state_deinit(&s);
     }
@@ -442,120 +442,6 @@ static void genesis_and_claimed_count_once(void **unused)
     state_deinit(&s);
 }
 
-/* ---- Local copies ---- */
-
-static void a_write_turns_an_absence_into_an_entry(void **unused)
-{
-    struct state s;
-    state_init(&s, 1);
-    put_absent(&s, "a");
-    assert_true(find(&s, "a")->absent);
-    assert_false(state_entry_present(find(&s, "a")));
-    assert_int_equal(s.absences, 1);
-    assert_int_equal(s.entries, 0);
-    put(&s, 1, "a", "1");
-    assert_true(state_entry_present(find(&s, "a")));
-    assert_int_equal(s.absences, 0);
-    assert_int_equal(s.entries, 1);
-    assert_flush(&s, "a@1");
-    state_deinit(&s);
-}
-
-static void a_clean_copy_is_put_over_nothing_or_an_absence_only(void **unused)
-{
-    struct state s;
-    state_init(&s, 1);
-    put_absent(&s, "absent");
-    put_clean(&s, "clean", "kept");
-    put(&s, 1, "dirty", "kept");
-    put(&s, 2, "tombstone", NULL);
-    struct {
-        const char *key;
-        const char *want;
-    } rows[] = {
-        {"new", "loaded"}, {"absent", "loaded"}, {"clean", "kept"}, {"dirty", "kept"}, {"tombstone", NULL}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct value *value = value_ref(text_value("loaded"));
-        state_put_clean(&s, bytes_from_text(rows[i].key), VALUE_STRING, value, 42, 43);
-        struct state_entry *e = find(&s, rows[i].key);
-        bool taken = rows[i].want != NULL && strcmp(rows[i].want, "loaded") == 0;
-        assert_int_equal(value->refs, taken ? 2 : 1); /* otherwise the reference was dropped */
-        assert_true(state_entry_present(e) == (rows[i].want != NULL));
-        assert_true(
-            rows[i].want == NULL || bytes_equal(value_bytes(e->value), bytes_from_text(rows[i].want)));
-        assert_true((e->version == 42) == taken && (e->expires_at_ms == 43) == taken);
-        assert_false(e->absent);
-        value_unref(value);
-    }
-    assert_int_equal(s.absences, 0);
-    assert_flush(&s, "dirty@1 tombstone@2");
-    state_deinit(&s);
-}
-
-static void an_absence_is_put_over_nothing_only(void **unused)
-{
-    struct state s;
-    state_init(&s, 1);
-    put_clean(&s, "clean", "v");
-    put(&s, 1, "dirty", "v");
-    put(&s, 2, "tombstone", NULL);
-    const char *keys[] = {"new", "new", "clean", "dirty", "tombstone"};
-    for (size_t i = 0; i < 5; i++) {
-        put_absent(&s, keys[i]);
-        assert_true(find(&s, keys[i])->absent == (i < 2));
-    }
-    assert_int_equal(s.absences, 1);
-    assert_int_equal(s.entries, 3);
-    assert_flush(&s, "dirty@1 tombstone@2");
-    state_deinit(&s);
-}
-
-static void forget(void *data)
-{
-    struct state *s = data;
-    state_forget(s, find(s, "a"));
-}
-
-static void what_is_clean_can_be_forgotten_and_what_is_dirty_cannot(void **unused)
-{
-    struct state s;
-    state_init(&s, 1);
-    uint64_t empty = s.bytes;
-    put_absent(&s, "a");
-    forget(&s);
-    put_clean(&s, "a", "1");
-    assert_true(s.bytes > empty);
-    forget(&s);
-    assert_null(find(&s, "a"));
-    assert_int_equal(s.bytes, empty);
-    put(&s, 1, "a", "1");
-    assert_aborts(forget, &s, "state_entry_dirty");
-    begin(&s, 2);
-    assert_aborts(forget, &s, "state_entry_dirty");
-    flushed(&s, 3, 2, 0);
-    forget(&s);
-    assert_int_equal(s.bytes, empty);
-    state_check_invariants(&s);
-    state_deinit(&s);
-}
-
-static void the_oldest_absences_are_forgotten_beyond_the_limit(void **unused)
-{
-    (void)unused;
-    struct state s;
-    state_init(&s, 1);
-    char key[16];
-    for (uint32_t i = 0; i < STATE_ABSENCES_MAX + 10; i++) {
-        int len = snprintf(key, sizeof key, "%u", i);
-        state_put_absent(&s, bytes_of(key, (size_t)len));
-    }
-    assert_int_equal(s.absences, STATE_ABSENCES_MAX);
-    assert_null(state_find(&s, bytes_from_text("9")));
-    assert_non_null(state_find(&s, bytes_from_text("10")));
-    state_check_invariants(&s);
-    state_deinit(&s);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -580,11 +466,6 @@ int main(void)
         cmocka_unit_test(the_stamp_never_goes_back),
         cmocka_unit_test(an_index_that_does_not_rise_aborts),
         cmocka_unit_test(genesis_and_claimed_count_once),
-        cmocka_unit_test(the_oldest_absences_are_forgotten_beyond_the_limit),
-        cmocka_unit_test(a_write_turns_an_absence_into_an_entry),
-        cmocka_unit_test(a_clean_copy_is_put_over_nothing_or_an_absence_only),
-        cmocka_unit_test(an_absence_is_put_over_nothing_only),
-        cmocka_unit_test(what_is_clean_can_be_forgotten_and_what_is_dirty_cannot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "node/evict.h"
 #include "node/state.h"
 #include "node/state_check.h"
 
@@ -44,9 +45,15 @@ static inline uint64_t put(struct state *s, uint64_t index, const char *key, con
         s, 0, bytes_from_text(key), VALUE_STRING, value != NULL ? text_value(value) : NULL, 0);
 }
 
+static inline void put_clean_until(
+    struct state *s, const char *key, const char *value, uint64_t expires_at_ms)
+{
+    state_put_clean(s, bytes_from_text(key), VALUE_STRING, text_value(value), 7, expires_at_ms);
+}
+
 static inline void put_clean(struct state *s, const char *key, const char *value)
 {
-    state_put_clean(s, bytes_from_text(key), VALUE_STRING, text_value(value), 7, 0);
+    put_clean_until(s, key, value, 0);
 }
 
 static inline void put_absent(struct state *s, const char *key)
@@ -76,6 +83,12 @@ static inline bool flush_abort(struct state *s, uint64_t index, uint64_t from_ba
 {
     at(s, index);
     return state_apply_flush_abort(s, from_batch);
+}
+
+/* The memory of @s without what the eviction policy keeps for itself, which depends on what it has seen. */
+static inline uint64_t memory(const struct state *s)
+{
+    return s->bytes - evict_bytes(s->evict);
 }
 
 /* Assert batches and queue, as "[7: a@1 b@2] [9: c@4] a@8 d@10": batches with their ids, then the queue, each

@@ -1,6 +1,6 @@
 /* Values: immutable bytes with a count of those who hold them. The count is not atomic: a value stays on its
  * loop's thread, as the state that it came from does. */
-#include "node/state.h"
+#include "node/value.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,16 +8,24 @@
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
 
-struct value *value_create(struct bytes content)
+struct value *value_create_joined(struct bytes head, struct bytes tail)
 {
-    CHECK(content.len <= UINT32_MAX);
-    struct value *v = xmalloc(sizeof *v + content.len);
+    CHECK(head.len <= UINT32_MAX && tail.len <= UINT32_MAX - head.len);
+    struct value *v = xmalloc(sizeof *v + head.len + tail.len);
     v->refs = 1;
-    v->len = (uint32_t)content.len;
-    if (content.len > 0) {
-        memcpy(v->data, content.data, content.len);
+    v->len = (uint32_t)(head.len + tail.len);
+    if (head.len > 0) {
+        memcpy(v->data, head.data, head.len);
+    }
+    if (tail.len > 0) {
+        memcpy(v->data + head.len, tail.data, tail.len);
     }
     return v;
+}
+
+struct value *value_create(struct bytes content)
+{
+    return value_create_joined(content, bytes_of(NULL, 0));
 }
 
 struct value *value_ref(struct value *v)

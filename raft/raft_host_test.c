@@ -79,6 +79,59 @@ static void an_idle_leader_renews_its_lease_by_a_barrier(void **state)
     test_cluster_close(&c);
 }
 
+static uint64_t contact_age_of(struct test_node *n)
+{
+    return replica_contact_age_ms(replica_of(n, 0));
+}
+
+static void a_followers_contact_age_grows_only_while_it_hears_no_leader(void **state)
+{
+    struct test_cluster c;
+    test_cluster_open(&c, 1);
+    unsigned election_ms = c.config.election_timeout_ms;
+    test_node_open(&c.nodes[0]);
+    TEST_WAIT(&c, contact_age_of(&c.nodes[0]) > 2 * election_ms); /* it never heard one: since its start */
+    assert_int_equal(info_of(&c.nodes[0], 0).leader_id, 0);
+    test_node_open(&c.nodes[1]);
+    test_node_open(&c.nodes[2]);
+    struct test_node *leader = wait_leader(&c, 0);
+    struct test_node *follower = test_other(&c, leader), *third = test_other(&c, follower);
+    TEST_WAIT(&c, contact_age_of(follower) < election_ms);
+
+    /* Left alone it stands for election again and again, which is no contact; nor is another without a
+     * leader. */
+    test_node_close(leader);
+    test_node_close(third);
+    TEST_WAIT(&c, contact_age_of(follower) > 3 * election_ms);
+    assert_string_not_equal(info_of(follower, 0).role, "leader");
+    test_node_open(third);
+    leader = wait_leader(&c, 0);
+    if (leader != follower) {
+        TEST_WAIT(&c, contact_age_of(follower) < election_ms);
+    }
+    test_cluster_close(&c);
+}
+
+static void a_leaders_contact_age_is_0_under_its_lease_and_counts_from_its_end(void **state)
+{
+    struct test_cluster c;
+    test_cluster_open(&c, 1);
+    test_cluster_open_nodes(&c);
+    struct test_node *leader = wait_leader(&c, 0);
+    struct replica *r = replica_of(leader, 0);
+    assert_int_equal(replica_barrier(r, 1), STATUS_OK);
+    TEST_WAIT(&c, leader->groups[0].barrier_token == 1);
+    if (replica_lease_valid(r)) {
+        assert_int_equal(contact_age_of(leader), 0);
+    }
+    TEST_WAIT(&c, contact_age_of(leader) > 50); /* nothing renews the lease */
+    assert_false(replica_lease_valid(r));
+    assert_true(info_of(leader, 0).leader);
+    assert_int_equal(replica_barrier(r, 2), STATUS_OK);
+    TEST_WAIT(&c, contact_age_of(leader) == 0);
+    test_cluster_close(&c);
+}
+
 static void a_transfer_voids_the_lease_closes_the_gate_and_loses_no_entry(void **state)
 {
     struct test_cluster c;
@@ -409,6 +462,8 @@ int main(void)
         cmocka_unit_test(elects_a_leader_per_group_and_applies_the_same_everywhere),
         cmocka_unit_test(a_follower_proposes_nothing_and_names_the_leader),
         cmocka_unit_test(an_idle_leader_renews_its_lease_by_a_barrier),
+        cmocka_unit_test(a_followers_contact_age_grows_only_while_it_hears_no_leader),
+        cmocka_unit_test(a_leaders_contact_age_is_0_under_its_lease_and_counts_from_its_end),
         cmocka_unit_test(a_transfer_voids_the_lease_closes_the_gate_and_loses_no_entry),
         cmocka_unit_test(a_transfer_to_a_dead_node_is_given_up_and_the_gate_stays_open),
         cmocka_unit_test(a_role_lost_and_regained_between_two_polls_still_ends_the_office),

@@ -134,6 +134,10 @@ struct replica_info {
 void replica_info(struct replica *r, struct replica_info *out);
 /* As leader: the last log index known to be on @node_id's disk, 0 if not known. */
 uint64_t replica_match_index(struct replica *r, uint64_t node_id);
+/* Milliseconds since this replica last heard from a leader (an AppendEntries or InstallSnapshot of the term
+ * that it knew then), or since its start if it never did; 0 when it leads under a valid lease. How old what
+ * it has applied may be, at least as far as the leader's acknowledgements to others go. */
+uint64_t replica_contact_age_ms(struct replica *r);
 const char *replica_errmsg(struct replica *r);
 
 /* Refuses everything from now on; @cb fires once, when raft has let go of @io, after gate_close if the gate

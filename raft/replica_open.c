@@ -113,6 +113,7 @@ enum status replica_start(struct replica *r, const struct replica_peer *peers, u
         return start_failed(r, "writing the first configuration", rv);
     }
     r->raft.errmsg[0] = '\0';
+    r->p->start_ms = r->raft.io->time(r->raft.io);
     lease_init(&r->lease, r->config.election_timeout_ms, replica_now_ms(r) + r->config.start_delay_ms);
     rv = raft_start(&r->raft);
     if (rv != 0) {

@@ -51,6 +51,8 @@ struct replica_private {
     uint64_t seen_term;
     uint64_t seen_leader;
 
+    raft_time contact_ms; /* the library's time when a leader was heard last, as of the last poll; 0: never */
+    raft_time start_ms;   /* the same clock at the start */
     void (*close_cb)(struct replica *r);
     char restore_errmsg[128];
     char errmsg[768];

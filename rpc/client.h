@@ -1,7 +1,11 @@
 /* The inside of libwbcache: a handle, its connections, its calls. Not installed.
  *
- *   wbcache.c         the public calls on one key, pipelining, opening and closing
- *   wbcache_many.c    mget, mset, flush: calls split over groups
+ *   wbcache.c         opening and closing, messages
+ *   wbcache_op.c      the public calls on one key, blocking and pipelined
+ *   wbcache_many.c    mget, mset, mdel: calls split over groups
+ *   wbcache_wait.c    flush and wait
+ *   wbcache_scan.c    scans
+ *   client_session.c  sessions: each write's sequence number
  *   wbcache_status.c  status
  *   client_call.c     a call's life
  *   client_conn.c     one connection's life
@@ -12,6 +16,7 @@
 #include <netdb.h>
 
 #include "proto/base/list.h"
+#include "proto/limits.h"
 #include "rpc/cluster_map.h"
 #include "rpc/conn_input.h"
 #include "rpc/request_codec.h"
@@ -58,11 +63,11 @@ struct client_conn;
  * Invariant: WAITING is in wbcache.waiting; ON_CONN is in its connection's calls and has an id that answers
  * can name; DONE is in no list but, when pipelined, wbcache.done. Until DONE it is in wbcache.by_deadline. */
 enum call_state { CALL_IDLE, CALL_WAITING, CALL_ON_CONN, CALL_DONE };
-enum call_kind { CALL_GET, CALL_EXISTS, CALL_SET, CALL_DEL, CALL_FLUSH, CALL_TOPOLOGY, CALL_STATUS };
+enum call_kind { CALL_READ, CALL_WRITE, CALL_WAIT, CALL_SCAN, CALL_SESSION, CALL_TOPOLOGY, CALL_STATUS };
 enum call_owner {
     CALL_OF_BLOCKING, /* the blocking function that began it takes it back when DONE */
     CALL_PIPELINED,   /* goes to wbcache.done */
-    CALL_INTERNAL,    /* a Topology question of the loop's: learned from, then forgotten */
+    CALL_INTERNAL,    /* a question of the library's own: learned from, then forgotten */
 };
 
 struct call {
@@ -71,7 +76,9 @@ struct call {
     enum call_state state;
     enum call_kind kind;
     enum call_owner owner;
-    bool by_group; /* the group is given (flush), not the slot */
+    bool patient;  /* the node may keep it waiting for the database until its deadline */
+    bool stale;    /* any node will do */
+    bool by_group; /* the group is given, not the slot */
     uint16_t slot;
     uint32_t group;   /* when by_group */
     int node;         /* only this one, or CLUSTER_MAP_NOBODY: whoever leads */
@@ -88,13 +95,22 @@ struct call {
     unsigned attempts;  /* pauses so far */
     unsigned redirects; /* since the last pause */
     int refusal;        /* why it waits, for the deadline */
+    bool seeks_leader;  /* WAITING: it pauses for want of a leader: another node may be asked at once */
     int refused_by;     /* the node that it was with when `refusal` was set by an answer or a loss */
+    /* a write in a session */
+    uint64_t session; /* 0: it has no number yet */
+    uint64_t sequence;
+    uint64_t first_awaited;      /* when it was sent last */
+    bool perhaps_done;           /* an attempt of it may have been executed */
+    struct list session_link;    /* in client_session.calls, until DONE */
+    Wbrpc__Response *replicated; /* NOT_FLUSHED was answered: what to report at the deadline; or NULL */
     /* DONE */
     int code;
     Wbrpc__Response *response; /* malloc'd; NULL unless a node answered */
     char message[CLIENT_MESSAGE_BYTES];
-    void *tag;       /* pipelined */
-    size_t first, n; /* wbcache_many.c: its part of the sorted items */
+    enum wbcache_op_kind op; /* of one key */
+    void *tag;               /* pipelined */
+    size_t first, n;         /* wbcache_many.c: its part of the sorted items */
 };
 
 /* A connection's life.
@@ -126,10 +142,18 @@ struct client_conn {
     bool asking;       /* a Topology question is out */
     bool suspect;
     bool goodbye;             /* its node said goodbye: what it has not answered, it has not done */
-    uint64_t silent_since_ms; /* the oldest request, but flushes, sent since something was received; 0:
+    uint64_t silent_since_ms; /* the oldest request, but patient ones, sent since something was received; 0:
                                  nothing owed */
     uint64_t last_io_ms;
     char error[128]; /* why it was lost last */
+};
+
+/* What this handle has with one group. */
+struct client_session {
+    uint64_t id;       /* 0: none */
+    uint64_t sequence; /* the last one given */
+    struct list calls; /* numbered in this session and not DONE, by sequence */
+    struct call *opening;
 };
 
 struct wbcache {
@@ -149,8 +173,10 @@ struct wbcache {
     size_t blocking;    /* calls of blocking functions that are not DONE */
     size_t pipelined;   /* sent and not received */
     struct call *shown; /* whose reply the caller is looking at */
-    bool leader_missed; /* some call cannot go for want of a leader */
-    uint64_t ask_at_ms; /* next Topology question */
+    struct client_session sessions[LIMIT_GROUPS];
+    struct wbcache_key *scan_keys; /* of the scan's last step */
+    bool leader_missed;            /* some call cannot go for want of a leader */
+    uint64_t ask_at_ms;            /* next Topology question */
     unsigned ask_turn;
     uint64_t random;
     char errmsg[512];
@@ -191,8 +217,8 @@ void client_ask_topology(struct wbcache *cache, struct client_conn *conn, uint64
 /* @conn is being lost, with conn->error: end its calls or let them wait again. If it @failed, calls that only
  * its node can answer end as well, wherever they are. */
 void client_calls_lost(struct wbcache *cache, struct client_conn *conn, bool failed, uint64_t now_ms);
-/* @conn is suspect: let its reads wait for another node. */
-void client_calls_recall_reads(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
+/* @conn is suspect: let what may be tried again wait for another node. */
+void client_calls_recall(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
 /* A whole frame came: an answer, the node's goodbye, or something that makes no sense. After the two latter
  * the connection is of no more use. */
 enum client_frame { CLIENT_FRAME_ANSWER, CLIENT_FRAME_GOODBYE, CLIENT_FRAME_SENSELESS };
@@ -200,6 +226,22 @@ enum client_frame client_call_answered(
     struct wbcache *cache, struct client_conn *conn, struct bytes payload, uint64_t now_ms);
 /* Forget every call, DONE or not. */
 void client_calls_drop(struct wbcache *cache);
+/* The group that @call goes to. */
+uint32_t client_call_group(const struct wbcache *cache, const struct call *call);
+
+/* ---- client_session.c ---- */
+
+void client_sessions_init(struct wbcache *cache);
+/* May @call be sent, as far as its session goes? A write gets its number now; if there is no session yet, one
+ * is being opened, and it waits; so do calls behind it, for their order. */
+bool client_session_ready(struct wbcache *cache, struct call *call, uint64_t now_ms);
+/* @call's place in its session for the attempt that is made now. False: it has none. */
+bool client_session_once(struct wbcache *cache, struct call *call, struct request_once *once);
+/* An opening ended; @response may be NULL. */
+void client_session_opened(
+    struct wbcache *cache, struct call *opening, int code, const Wbrpc__Response *response);
+/* The nodes do not know @call's session any more, and it was not executed: it gets a new number. */
+void client_session_expired(struct wbcache *cache, struct call *call);
 
 /* ---- client_conn.c ---- */
 
@@ -213,8 +255,8 @@ bool client_conn_usable(const struct client_conn *conn);
 short client_conn_events(const struct client_conn *conn);
 void client_conn_on_events(struct wbcache *cache, struct client_conn *conn, short revents, uint64_t now_ms);
 /* Append a request. False: no memory. */
-bool client_conn_queue(struct client_conn *conn, uint64_t id, uint32_t deadline_ms, struct bytes body,
-    bool quick, uint64_t now_ms);
+bool client_conn_queue(struct client_conn *conn, uint64_t id, uint32_t deadline_ms,
+    const struct request_once *once, struct bytes body, bool quick, uint64_t now_ms);
 /* Hand to the kernel what it takes. */
 void client_conn_flush(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
 /* After a rest: notice that the peer has closed or said goodbye, before a write is sent into the void. */
@@ -235,6 +277,9 @@ int client_fail(struct wbcache *cache, int code, const char *format, ...)
 int client_outcome(struct wbcache *cache, const char *what, const struct call *call);
 /* Start of each public call: forget the last message and reply. */
 void client_enter(struct wbcache *cache);
+/* A key's and a value's lengths and pointers. The name of the function is @what. */
+int client_check_key(struct wbcache *cache, const char *what, const void *key, size_t key_len);
+int client_check_value(struct wbcache *cache, const char *what, const void *value, size_t value_len);
 /* Wait until the group count is known. OK, or UNAVAILABLE at @deadline_ms. */
 int client_need_topology(struct wbcache *cache, uint64_t deadline_ms);
 

@@ -9,9 +9,10 @@
 
 enum { ID_PLACE_BITS = 24, FREE_BODY_BYTES = 4096 };
 
-static bool call_writes(const struct call *call)
+static struct call_kinship call_kinship(const struct call *call)
 {
-    return call->kind == CALL_SET || call->kind == CALL_DEL;
+    return (struct call_kinship){
+        .write = call->kind == CALL_WRITE, .once = call->session != 0, .perhaps_done = call->perhaps_done};
 }
 
 /* ---- Memory ---- */
@@ -28,14 +29,24 @@ struct call *client_call_new(struct wbcache *cache, enum call_kind kind, enum ca
     *call = (struct call){.kind = kind, .owner = owner, .node = CLUSTER_MAP_NOBODY, .body = body};
     list_init(&call->link);
     list_init(&call->deadline_link);
+    list_init(&call->session_link);
     return call;
 }
 
-static void call_release(struct call *call)
+static void call_release_response(struct call *call)
 {
     if (call->response != NULL) {
         wbrpc__response__free_unpacked(call->response, NULL);
         call->response = NULL;
+    }
+}
+
+static void call_release(struct call *call)
+{
+    call_release_response(call);
+    if (call->replicated != NULL) {
+        wbrpc__response__free_unpacked(call->replicated, NULL);
+        call->replicated = NULL;
     }
 }
 
@@ -112,6 +123,7 @@ static void call_move(struct wbcache *cache, struct call *call, enum call_state 
         list_push_back(&call->conn->calls, &call->link);
     } else {
         list_remove(&call->deadline_link);
+        list_remove(&call->session_link);
         place_give_back(cache, call);
         cache->blocking -= call->owner == CALL_OF_BLOCKING;
         if (call->owner == CALL_PIPELINED) {
@@ -129,7 +141,16 @@ void client_call_finish(struct wbcache *cache, struct call *call, int code, cons
     if (call->kind == CALL_TOPOLOGY) {
         cache->conns[call->node].asking = false;
     }
+    if (call->replicated != NULL && code != WBCACHE_OK) { /* that much is known, whatever came after it */
+        call_release_response(call);
+        call->code = code = WBCACHE_NOT_FLUSHED;
+        call->response = call->replicated;
+        call->replicated = NULL;
+    }
     call_move(cache, call, CALL_DONE);
+    if (call->kind == CALL_SESSION) {
+        client_session_opened(cache, call, code, call->response);
+    }
     if (call->owner == CALL_INTERNAL) {
         client_call_free(cache, call);
     }
@@ -166,6 +187,7 @@ static void call_wait_again(
     call->refusal = code;
     call->refused_by = call->conn->node;
     call->due_ms = now_ms + pause_ms;
+    call->seeks_leader = true;
     if (why != NULL) {
         snprintf(call->message, sizeof call->message, "%s", why);
     }
@@ -174,18 +196,30 @@ static void call_wait_again(
 
 /* ---- To a connection ---- */
 
-static uint32_t call_group(const struct wbcache *cache, const struct call *call)
+uint32_t client_call_group(const struct wbcache *cache, const struct call *call)
 {
     return call->by_group ? call->group : cluster_map_group(&cache->map, call->slot);
 }
 
+/* What is left for the node. One that may use all of it must answer before we give up. */
+static uint32_t time_for_node(const struct call *call, uint64_t now_ms)
+{
+    enum { RETURN_MS = 60 };
+    uint64_t left_ms = call->deadline_ms > now_ms ? call->deadline_ms - now_ms : 1;
+    if (call->patient) {
+        left_ms -= left_ms / 4 < RETURN_MS ? left_ms / 4 : RETURN_MS;
+    }
+    return left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms;
+}
+
 static bool call_send(struct wbcache *cache, struct call *call, struct client_conn *conn, uint64_t now_ms)
 {
-    uint64_t left_ms = call->deadline_ms > now_ms ? call->deadline_ms - now_ms : 1;
     call->generation = ++cache->generation;
     uint64_t id = call->generation << ID_PLACE_BITS | call->place;
-    uint32_t deadline_ms = left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms;
-    if (!client_conn_queue(conn, id, deadline_ms, buf_bytes(&call->body), call->kind != CALL_FLUSH, now_ms)) {
+    struct request_once once;
+    bool numbered = client_session_once(cache, call, &once);
+    if (!client_conn_queue(conn, id, time_for_node(call, now_ms), numbered ? &once : NULL,
+            buf_bytes(&call->body), !call->patient, now_ms)) {
         client_call_finish(cache, call, WBCACHE_NOMEM, "out of memory");
         return false;
     }
@@ -195,25 +229,41 @@ static bool call_send(struct wbcache *cache, struct call *call, struct client_co
     return true;
 }
 
+/* Whoever can be asked now, in turn, and rather not the leader: it has enough to do. */
+static struct client_conn *route_anywhere(struct wbcache *cache, int leader)
+{
+    struct client_conn *found = NULL;
+    unsigned first = cache->n_conns == 0 ? 0 : (unsigned)(client_random(cache) % cache->n_conns);
+    for (unsigned i = 0; i < cache->n_conns; i++) {
+        struct client_conn *conn = &cache->conns[(first + i) % cache->n_conns];
+        if (found == NULL ||
+            (client_conn_usable(conn) && (!client_conn_usable(found) || found->node == leader))) {
+            found = conn;
+        }
+    }
+    return found;
+}
+
 /* The connection that @call should take, whatever state it is in; NULL when nobody knows. */
 static struct client_conn *call_route(struct wbcache *cache, const struct call *call)
 {
     if (call->node != CLUSTER_MAP_NOBODY) {
         return &cache->conns[call->node];
     }
-    if (cache->map.group_count == 0 || call_group(cache, call) >= cache->map.group_count) {
+    if (cache->map.group_count == 0 || client_call_group(cache, call) >= cache->map.group_count) {
         return NULL;
     }
-    int leader = cluster_map_leader(&cache->map, call_group(cache, call));
+    int leader = cluster_map_leader(&cache->map, client_call_group(cache, call));
+    if (call->stale) {
+        return route_anywhere(cache, leader);
+    }
     return leader == CLUSTER_MAP_NOBODY ? NULL : &cache->conns[leader];
 }
 
 /* It pauses because the node that it asked does not lead, or cannot yet: another one may. */
 static bool call_seeks_leader(const struct call *call)
 {
-    return call->node == CLUSTER_MAP_NOBODY &&
-           (call->refusal == WBCACHE_UNAVAILABLE || call->refusal == WBCACHE_NOT_LEADER ||
-               call->refusal == WBCACHE_SHUTTING_DOWN);
+    return call->node == CLUSTER_MAP_NOBODY && call->seeks_leader;
 }
 
 /* The map has learned: pauses on a node that is not the leader any more are over. */
@@ -247,7 +297,14 @@ static void call_dispatch(struct wbcache *cache, struct call *call, uint64_t now
         return; /* the connection was refused at once, and only its node would have done */
     }
     if (client_conn_usable(conn)) {
-        call_send(cache, call, conn, now_ms);
+        if (client_session_ready(cache, call, now_ms)) {
+            call_send(cache, call, conn, now_ms);
+            return;
+        }
+        struct call *opening = cache->sessions[client_call_group(cache, call)].opening;
+        if (opening != NULL && opening->state == CALL_WAITING && opening->due_ms <= now_ms) {
+            call_dispatch(cache, opening, now_ms);
+        }
         return;
     }
     bool connecting = conn->phase == CONN_CONNECTING || conn->phase == CONN_HELLO;
@@ -310,7 +367,7 @@ void client_ask_topology(struct wbcache *cache, struct client_conn *conn, uint64
 static void call_follow(
     struct wbcache *cache, struct call *call, const Wbrpc__Response *response, uint64_t now_ms)
 {
-    uint32_t group = call_group(cache, call);
+    uint32_t group = client_call_group(cache, call);
     int leader = CLUSTER_MAP_NOBODY;
     if (response->leader != NULL && response->leader[0] != '\0') {
         leader = cluster_map_redirect(&cache->map, group, response->leader);
@@ -326,30 +383,35 @@ static void call_follow(
         pause_ms = backoff_ms(
             call->attempts++, CLIENT_RETRY_MIN_MS, CLIENT_ELECTION_RETRY_MAX_MS, client_random(cache));
     }
-    call_wait_again(cache, call, WBCACHE_NOT_LEADER, response->message, pause_ms, now_ms);
+    int code = call->perhaps_done ? WBCACHE_UNKNOWN : WBCACHE_NOT_LEADER;
+    call_wait_again(cache, call, code, response->message, pause_ms, now_ms);
+    call->seeks_leader = true;
 }
 
 static void call_pause(
     struct wbcache *cache, struct call *call, int code, const Wbrpc__Response *response, uint64_t now_ms)
 {
-    bool election = code == WBCACHE_UNAVAILABLE || code == WBCACHE_SHUTTING_DOWN;
+    uint32_t status = response->status;
+    bool election = status == STATUS_UNAVAILABLE || status == STATUS_SHUTTING_DOWN ||
+                    status == STATUS_UNKNOWN || status == STATUS_NOT_FLUSHED; /* its office has ended */
     uint64_t pause_ms = backoff_ms(call->attempts++, CLIENT_RETRY_MIN_MS,
         election ? CLIENT_ELECTION_RETRY_MAX_MS : CLIENT_RETRY_MAX_MS, client_random(cache));
     if (response->has_retry_after_ms && response->retry_after_ms > 0) {
         pause_ms = response->retry_after_ms;
     }
-    if (code == WBCACHE_SHUTTING_DOWN && call->node == CLUSTER_MAP_NOBODY) {
-        cluster_map_forget(&cache->map, call_group(cache, call), call->conn->node);
+    if (status == STATUS_SHUTTING_DOWN && call->node == CLUSTER_MAP_NOBODY) {
+        cluster_map_forget(&cache->map, client_call_group(cache, call), call->conn->node);
     } else if (call->node == CLUSTER_MAP_NOBODY) {
-        cluster_map_shake(&cache->map, call_group(cache, call), call->conn->node);
+        cluster_map_shake(&cache->map, client_call_group(cache, call), call->conn->node);
     }
     call->redirects = 0;
     bool hopeless = now_ms + pause_ms >= call->deadline_ms;
-    if (hopeless && code == WBCACHE_OVERLOADED) {
+    if (hopeless && status == STATUS_OVERLOADED) {
         client_call_finish(cache, call, code, response->message); /* it would only sleep until its deadline */
         return;
     }
     call_wait_again(cache, call, code, response->message, pause_ms, now_ms);
+    call->seeks_leader = election;
 }
 
 static void topology_answered(
@@ -369,17 +431,37 @@ static void topology_answered(
     client_call_finish(cache, call, code, NULL);
 }
 
+static bool answer_fits(const struct call *call, int code, const Wbrpc__Response *response)
+{
+    if (code == WBCACHE_OK && call->kind == CALL_SCAN) {
+        return response->scan != NULL;
+    }
+    bool has_results = code == WBCACHE_OK || code == WBCACHE_CONDITION_FAILED ||
+                       (code == WBCACHE_NOT_FLUSHED && call->kind == CALL_WRITE);
+    return !has_results || response->n_results == call->n_results;
+}
+
 /* The call is over. Returns whether it keeps @response. */
 static bool call_complete(struct wbcache *cache, struct call *call, int code, Wbrpc__Response *response)
 {
-    bool fits = code != WBCACHE_OK || response->n_results == call->n_results;
-    if (!fits) {
-        client_call_finish(cache, call, call_writes(call) ? WBCACHE_UNKNOWN : WBCACHE_INTERNAL,
+    if (!answer_fits(call, code, response)) {
+        client_call_finish(cache, call, call->kind == CALL_WRITE ? WBCACHE_UNKNOWN : WBCACHE_INTERNAL,
             "the node's answer does not fit the request");
         return false;
     }
     call->response = response;
     client_call_finish(cache, call, code, response->message != NULL ? response->message : "");
+    return true;
+}
+
+/* What was answered with NOT_FLUSHED is the result, unless the rest of the time brings a better one. */
+static bool call_keep_replicated(struct call *call, Wbrpc__Response *response)
+{
+    if (response->status != STATUS_NOT_FLUSHED || call->replicated != NULL ||
+        !answer_fits(call, WBCACHE_NOT_FLUSHED, response)) {
+        return false;
+    }
+    call->replicated = response;
     return true;
 }
 
@@ -397,14 +479,19 @@ enum client_frame client_call_answered(
     bool kept = false;
     struct call *call = call_by_id(cache, response->id);
     if (call != NULL && call->conn == conn) {
-        struct call_verdict verdict = call_judge_answer(call_writes(call), response->status);
+        struct call_verdict verdict = call_judge_answer(call_kinship(call), response->status);
+        call->perhaps_done = call->perhaps_done || verdict.perhaps_done;
         if (call->kind == CALL_TOPOLOGY) {
             topology_answered(cache, call, verdict.code, response, now_ms);
         } else if (verdict.next == CALL_NEXT_REPORT) {
             kept = call_complete(cache, call, verdict.code, response);
         } else if (verdict.next == CALL_NEXT_REDIRECT && call->node == CLUSTER_MAP_NOBODY) {
             call_follow(cache, call, response, now_ms);
+        } else if (verdict.next == CALL_NEXT_RENUMBER) {
+            client_session_expired(cache, call);
+            call_pause(cache, call, verdict.code, response, now_ms);
         } else {
+            kept = call_keep_replicated(call, response);
             call_pause(cache, call, verdict.code, response, now_ms);
         }
     } /* else: an answer to an attempt that was given up; or, with id 0, to bytes that the node did not
@@ -422,7 +509,8 @@ void client_calls_lost(struct wbcache *cache, struct client_conn *conn, bool fai
     list_for_each (it, tmp, &conn->calls) {
         struct call *call = list_entry(it, struct call, link);
         bool perhaps_taken = call->end_offset <= conn->stream_sent && !conn->goodbye;
-        struct call_verdict verdict = call_judge_lost(call_writes(call), perhaps_taken);
+        struct call_verdict verdict = call_judge_lost(call_kinship(call), perhaps_taken);
+        call->perhaps_done = call->perhaps_done || verdict.perhaps_done;
         if (verdict.next == CALL_NEXT_REPORT || call->kind == CALL_TOPOLOGY) {
             client_call_finish(cache, call, verdict.code, why);
         } else {
@@ -437,12 +525,15 @@ void client_calls_lost(struct wbcache *cache, struct client_conn *conn, bool fai
     }
 }
 
-void client_calls_recall_reads(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms)
+void client_calls_recall(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms)
 {
     list_for_each (it, tmp, &conn->calls) {
         struct call *call = list_entry(it, struct call, link);
-        if (!call_writes(call) && call->node == CLUSTER_MAP_NOBODY) {
-            call_wait_again(cache, call, WBCACHE_UNAVAILABLE, "the leader does not answer", 0, now_ms);
+        bool repeatable = call->kind != CALL_WRITE || call->session != 0;
+        if (repeatable && !call->patient && call->node == CLUSTER_MAP_NOBODY) {
+            call->perhaps_done = call->kind == CALL_WRITE; /* it is on its way there all the same */
+            int code = call->perhaps_done ? WBCACHE_UNKNOWN : WBCACHE_UNAVAILABLE;
+            call_wait_again(cache, call, code, "the leader does not answer", 0, now_ms);
         }
     }
 }
@@ -459,8 +550,12 @@ void client_calls_expire(struct wbcache *cache, uint64_t now_ms)
         /* On a connection means perhaps on its way: what is in the output can still be sent. */
         bool awaiting = call->state == CALL_ON_CONN;
         const char *message = awaiting ? "no answer by the deadline" : NULL;
-        client_call_finish(
-            cache, call, call_judge_deadline(call_writes(call), awaiting, call->refusal), message);
+        int refusal = call->replicated != NULL ? WBCACHE_NOT_FLUSHED : call->refusal;
+        int code = call_judge_deadline(call_kinship(call), awaiting, refusal);
+        if (call->kind == CALL_WAIT && code == WBCACHE_TIMEOUT && awaiting) {
+            code = WBCACHE_NOT_FLUSHED;
+        }
+        client_call_finish(cache, call, code, message);
     }
 }
 

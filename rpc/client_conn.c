@@ -198,7 +198,7 @@ static void conn_heard(struct wbcache *cache, struct client_conn *conn, uint64_t
 static void conn_rearm_silence(struct client_conn *conn, uint64_t now_ms)
 {
     list_for_each (it, tmp, &conn->calls) {
-        if (list_entry(it, struct call, link)->kind != CALL_FLUSH) {
+        if (!list_entry(it, struct call, link)->patient) {
             conn->silent_since_ms = now_ms;
             return;
         }
@@ -269,11 +269,11 @@ static void conn_receive(struct wbcache *cache, struct client_conn *conn, uint64
 
 /* ---- Sending ---- */
 
-bool client_conn_queue(struct client_conn *conn, uint64_t id, uint32_t deadline_ms, struct bytes body,
-    bool quick, uint64_t now_ms)
+bool client_conn_queue(struct client_conn *conn, uint64_t id, uint32_t deadline_ms,
+    const struct request_once *once, struct bytes body, bool quick, uint64_t now_ms)
 {
     size_t before = conn->out.len;
-    request_frame(&conn->out, id, deadline_ms, body);
+    request_frame(&conn->out, id, deadline_ms, once, body);
     if (conn->out.failed) {
         conn->out.failed = false;
         conn->out.len = before;
@@ -389,7 +389,7 @@ void client_conn_tick(struct wbcache *cache, struct client_conn *conn, uint64_t 
         conn->suspect = true;
         cluster_map_doubt(&cache->map, conn->node, true);
         cache->ask_at_ms = now_ms;
-        client_calls_recall_reads(cache, conn, now_ms);
+        client_calls_recall(cache, conn, now_ms);
     }
     if (conn->suspect && list_empty(&conn->calls)) {
         client_conn_lose(cache, conn, "it does not answer", true, now_ms);

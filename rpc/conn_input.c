@@ -31,9 +31,7 @@ uint8_t *conn_input_room(struct conn_input *in, size_t *room)
 {
     buf_consume(&in->buf, in->taken);
     in->taken = 0;
-    if (in->buf.len == 0 && in->buf.cap > CONN_INPUT_KEEP_BYTES) {
-        buf_deinit(&in->buf); /* one big frame must not keep its memory for the connection's life */
-    }
+    conn_input_trim(in, false);
     size_t want = CONN_INPUT_FIRST_BYTES;
     if (in->filled && in->buf.cap * 2 <= CONN_INPUT_KEEP_BYTES) {
         want = in->buf.cap * 2 - in->buf.len;
@@ -47,11 +45,50 @@ uint8_t *conn_input_room(struct conn_input *in, size_t *room)
     return at;
 }
 
+size_t conn_input_growth(const struct conn_input *in)
+{
+    size_t cap = in->buf.cap;
+    bool roomy = cap - conn_input_pending(in) >= CONN_INPUT_FIRST_BYTES;
+    bool wants_more = in->filled && cap * 2 <= CONN_INPUT_KEEP_BYTES;
+    return roomy && !wants_more ? 0 : cap > CONN_INPUT_FIRST_BYTES ? cap : CONN_INPUT_FIRST_BYTES;
+}
+
 void conn_input_received(struct conn_input *in, size_t len)
 {
     CHECK(len <= in->buf.cap - in->buf.len);
     in->buf.len += len;
     in->filled = in->buf.len == in->buf.cap;
+}
+
+static struct bytes rest_of(const struct conn_input *in)
+{
+    size_t pending = conn_input_pending(in);
+    return pending == 0 ? bytes_of(NULL, 0) : bytes_of(in->buf.data + in->taken, pending);
+}
+
+void conn_input_trim(struct conn_input *in, bool all)
+{
+    struct bytes rest = rest_of(in);
+    bool big = in->buf.cap > CONN_INPUT_KEEP_BYTES && rest.len <= CONN_INPUT_FIRST_BYTES;
+    if (!big && !(all && rest.len == 0)) {
+        return;
+    }
+    struct buf small; /* one big frame must not keep its memory for the connection's life */
+    buf_init(&small);
+    if (rest.len > 0) {
+        buf_append(&small, rest.data, rest.len);
+    }
+    buf_deinit(&in->buf);
+    buf_move(&in->buf, &small);
+    in->taken = 0;
+    in->filled = false;
+}
+
+bool conn_input_whole(const struct conn_input *in)
+{
+    struct bytes payload;
+    size_t consumed;
+    return !in->failed && frame_parse(rest_of(in), in->frame_max, &payload, &consumed) == STATUS_OK;
 }
 
 enum status conn_input_next(struct conn_input *in, struct bytes *payload)
@@ -60,11 +97,7 @@ enum status conn_input_next(struct conn_input *in, struct bytes *payload)
         return STATUS_TOO_BIG;
     }
     size_t consumed;
-    struct bytes rest = bytes_of(in->buf.data, 0);
-    if (conn_input_pending(in) > 0) {
-        rest = bytes_of(in->buf.data + in->taken, conn_input_pending(in));
-    }
-    enum status s = frame_parse(rest, in->frame_max, payload, &consumed);
+    enum status s = frame_parse(rest_of(in), in->frame_max, payload, &consumed);
     if (s == STATUS_OK) {
         in->taken += consumed;
     } else if (s != STATUS_AGAIN) {

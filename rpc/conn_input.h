@@ -29,6 +29,8 @@ void conn_input_clear(struct conn_input *in);
 /* Where the next bytes may be put: *@room of them, at least CONN_INPUT_FIRST_BYTES. Frames handed out before
  * are no longer valid. NULL when there is no memory. */
 uint8_t *conn_input_room(struct conn_input *in, size_t *room);
+/* How much more memory that may take than there is now. */
+size_t conn_input_growth(const struct conn_input *in);
 /* @len bytes were put there. */
 void conn_input_received(struct conn_input *in, size_t len);
 
@@ -38,5 +40,11 @@ enum status conn_input_next(struct conn_input *in, struct bytes *payload);
 
 /* Received, and not handed out. */
 size_t conn_input_pending(const struct conn_input *in);
+/* Would conn_input_next give a frame? */
+bool conn_input_whole(const struct conn_input *in);
+
+/* No frame handed out is needed any more: give back what a big one took, if little is pending; with @all
+ * everything, if nothing is. (conn_input_room does the first, but only when the peer sends again.) */
+void conn_input_trim(struct conn_input *in, bool all);
 
 #endif

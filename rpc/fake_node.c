@@ -91,16 +91,30 @@ static bool answer_topology(struct fake_node *node, int fd, uint64_t id)
     return send_response(fd, &response);
 }
 
+static bool answer_open_session(struct fake_cluster *cluster, int fd, uint64_t id)
+{
+    Wbrpc__Response response = WBRPC__RESPONSE__INIT;
+    response.id = id;
+    response.has_session = true;
+    response.session = ++cluster->sessions;
+    return send_response(fd, &response);
+}
+
 static void fill_results(struct fake_cluster *cluster, const Wbrpc__Request *request,
     Wbrpc__Response *response, struct arena *arena)
 {
-    const Wbrpc__Keys *keys = request->op_case == WBRPC__REQUEST__OP_GET      ? request->get
-                              : request->op_case == WBRPC__REQUEST__OP_DEL    ? request->del
-                              : request->op_case == WBRPC__REQUEST__OP_EXISTS ? request->exists
-                                                                              : NULL;
-    size_t n = keys != NULL                                 ? keys->n_keys
-               : request->op_case == WBRPC__REQUEST__OP_SET ? request->set->n_entries
-                                                            : 0;
+    const Wbrpc__Keys *keys = request->op_case == WBRPC__REQUEST__OP_GET       ? request->get
+                              : request->op_case == WBRPC__REQUEST__OP_EXISTS  ? request->exists
+                              : request->op_case == WBRPC__REQUEST__OP_INSPECT ? request->inspect
+                                                                               : NULL;
+    bool single =
+        request->op_case == WBRPC__REQUEST__OP_INCR || request->op_case == WBRPC__REQUEST__OP_APPEND;
+    size_t n = keys != NULL                                    ? keys->n_keys
+               : single                                        ? 1
+               : request->op_case == WBRPC__REQUEST__OP_SET    ? request->set->n_entries
+               : request->op_case == WBRPC__REQUEST__OP_DEL    ? request->del->n_keys
+               : request->op_case == WBRPC__REQUEST__OP_EXPIRE ? request->expire->n_keys
+                                                               : 0;
     response->n_results = n;
     response->results = arena_alloc(arena, n * sizeof(Wbrpc__Result *));
     for (size_t i = 0; i < n; i++) {
@@ -129,6 +143,8 @@ static bool serve(struct fake_node *node, struct fake_conn *conn, struct bytes p
     bool keep = true;
     if (request->op_case == WBRPC__REQUEST__OP_TOPOLOGY) {
         keep = node->topology_silent || answer_topology(node, conn->fd, id);
+    } else if (request->op_case == WBRPC__REQUEST__OP_OPEN_SESSION && !node->cluster->scripted_sessions) {
+        keep = answer_open_session(node->cluster, conn->fd, id);
     } else {
         Wbrpc__Response response = WBRPC__RESPONSE__INIT;
         response.id = id;

@@ -27,9 +27,9 @@ enum fake_action {
     FAKE_GOODBYE, /* end the connection in an orderly way instead; what comes after it is discarded */
 };
 
-/* What to do with a request that is not Topology. @response has the id; its status is OK, and for get, set,
- * del and exists it has one found Result per key (value: the key). Called in the node's thread with the
- * cluster locked. */
+/* What to do with a request that is neither Topology nor OpenSession. @response has the id; its status is OK,
+ * and for what names keys it has one found Result per key (value: the key). Called in the node's thread with
+ * the cluster locked. */
 typedef enum fake_action (*fake_script)(
     struct fake_node *node, const Wbrpc__Request *request, Wbrpc__Response *response);
 
@@ -65,6 +65,8 @@ struct fake_cluster {
     fake_script script;
     void *data; /* the test's */
     uint64_t version;
+    uint64_t sessions;      /* opened; the ids count up */
+    bool scripted_sessions; /* OpenSession is the script's, too */
 };
 
 /* All nodes run; group g is led by node g % 3 + 1. */

@@ -7,11 +7,20 @@
 /* Source of the format: protobuf's "Encoding" page: a field is a varint of number << 3 | wire type, then
  * a varint (0), 8 bytes (1), a length and so many bytes (2), or 4 bytes (5). */
 enum wire { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
-enum { FIELD_ID = 1, FIELD_DEADLINE_MS = 2, FIELD_NUMBER_MAX = (1 << 29) - 1, VARINT_BYTES_MAX = 10 };
+enum {
+    FIELD_ID = 1,
+    FIELD_DEADLINE_MS = 2,
+    FIELD_ONCE = 3,
+    FIELD_LEVEL = 4,
+    FIELD_STALE = 5,
+    FIELD_NUMBER_MAX = (1 << 29) - 1,
+    VARINT_BYTES_MAX = 10
+};
 
 enum {
     REQUEST_FIELDS_MAX = 64, /* id, deadline, operation, and what later versions may add */
-    KEYVALUE_FIELDS_MAX = 16,
+    SMALL_FIELDS_MAX = 16,   /* of a message without lists */
+    OPTION_FIELDS_MAX = 16,  /* of one with a list, beside that */
 };
 
 struct field {
@@ -89,13 +98,13 @@ static enum status scan_set(struct bytes message)
 {
     struct field f;
     for (unsigned n = 0; message.len > 0; n++) {
-        if (n == LIMIT_REQUEST_KEYS) {
+        if (n == LIMIT_REQUEST_KEYS + OPTION_FIELDS_MAX) {
             return STATUS_TOO_BIG;
         }
         if (!take_field(&message, &f)) {
             return STATUS_INVALID;
         }
-        enum status s = f.wire == WIRE_BYTES ? scan_flat(f.content, KEYVALUE_FIELDS_MAX) : STATUS_OK;
+        enum status s = f.wire == WIRE_BYTES ? scan_flat(f.content, SMALL_FIELDS_MAX) : STATUS_OK;
         if (s != STATUS_OK) {
             return s;
         }
@@ -109,12 +118,22 @@ static enum status scan_operation(const struct field *f)
     case WBRPC__REQUEST__OP_SET:
         return scan_set(f->content);
     case WBRPC__REQUEST__OP_GET:
-    case WBRPC__REQUEST__OP_DEL:
     case WBRPC__REQUEST__OP_EXISTS:
+    case WBRPC__REQUEST__OP_INSPECT:
+        return scan_flat(f->content, LIMIT_REQUEST_KEYS);
+    case WBRPC__REQUEST__OP_DEL:
+    case WBRPC__REQUEST__OP_EXPIRE:
+        return scan_flat(f->content, LIMIT_REQUEST_KEYS + OPTION_FIELDS_MAX);
+    case WBRPC__REQUEST__OP_INCR:
+    case WBRPC__REQUEST__OP_APPEND:
     case WBRPC__REQUEST__OP_FLUSH:
+    case WBRPC__REQUEST__OP_WAIT:
+    case WBRPC__REQUEST__OP_SCAN:
+    case WBRPC__REQUEST__OP_OPEN_SESSION:
     case WBRPC__REQUEST__OP_TOPOLOGY:
     case WBRPC__REQUEST__OP_STATUS:
-        return scan_flat(f->content, LIMIT_REQUEST_KEYS);
+    case FIELD_ONCE:
+        return scan_flat(f->content, SMALL_FIELDS_MAX);
     default:
         return STATUS_OK; /* unknown fields stay one piece, whatever is in them */
     }
@@ -178,13 +197,49 @@ void request_body(struct buf *body, Wbrpc__Request__OpCase op, const ProtobufCMe
     pb_pack(message, body);
 }
 
-void request_frame(struct buf *out, uint64_t id, uint32_t deadline_ms, struct bytes body)
+static void append_option(struct buf *body, unsigned field, uint64_t value)
 {
-    uint8_t head[2 + 2 * VARINT_BYTES_MAX];
+    uint8_t option[2 * VARINT_BYTES_MAX];
+    size_t n = put_varint(option, (uint64_t)field << 3 | WIRE_VARINT);
+    n += put_varint(option + n, value);
+    buf_append(body, option, n);
+}
+
+void request_body_level(struct buf *body, Wbrpc__Level level)
+{
+    append_option(body, FIELD_LEVEL, (uint64_t)level);
+}
+
+void request_body_stale(struct buf *body)
+{
+    append_option(body, FIELD_STALE, 1);
+}
+
+static size_t put_once(uint8_t *at, const struct request_once *once)
+{
+    Wbrpc__Once message = WBRPC__ONCE__INIT;
+    message.session = once->session;
+    message.sequence = once->sequence;
+    message.first_awaited = once->first_awaited;
+    message.has_retry = once->retry;
+    message.retry = once->retry;
+    size_t n = put_varint(at, FIELD_ONCE << 3 | WIRE_BYTES);
+    n += put_varint(at + n, wbrpc__once__get_packed_size(&message));
+    return n + wbrpc__once__pack(&message, at + n);
+}
+
+void request_frame(
+    struct buf *out, uint64_t id, uint32_t deadline_ms, const struct request_once *once, struct bytes body)
+{
+    enum { ONCE_BYTES_MAX = 2 * VARINT_BYTES_MAX + 4 * (1 + VARINT_BYTES_MAX) };
+    uint8_t head[2 + 2 * VARINT_BYTES_MAX + ONCE_BYTES_MAX];
     size_t n = put_varint(head, FIELD_ID << 3 | WIRE_VARINT);
     n += put_varint(head + n, id);
     n += put_varint(head + n, FIELD_DEADLINE_MS << 3 | WIRE_VARINT);
     n += put_varint(head + n, deadline_ms);
+    if (once != NULL) {
+        n += put_once(head + n, once);
+    }
     frame_begin(out, n + body.len);
     buf_append(out, head, n);
     buf_append(out, body.data, body.len);

@@ -21,8 +21,19 @@ enum status request_decode(
 /* Append the operation @op (a WBRPC__REQUEST__OP_*, whose numbers are the fields') with its @message to
  * @body. */
 void request_body(struct buf *body, Wbrpc__Request__OpCase op, const ProtobufCMessage *message);
+/* Append what goes beside it in every attempt. */
+void request_body_level(struct buf *body, Wbrpc__Level level);
+void request_body_stale(struct buf *body);
 
-/* Append a whole frame: @id, @deadline_ms, and a @body made by request_body. */
-void request_frame(struct buf *out, uint64_t id, uint32_t deadline_ms, struct bytes body);
+/* A write's place in its session. */
+struct request_once {
+    uint64_t session;
+    uint64_t sequence;
+    uint64_t first_awaited;
+    bool retry;
+};
+/* Append a whole frame: @id, @deadline_ms, @once (NULL: none), and a @body made by request_body. */
+void request_frame(
+    struct buf *out, uint64_t id, uint32_t deadline_ms, const struct request_once *once, struct bytes body);
 
 #endif

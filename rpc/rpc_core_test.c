@@ -178,8 +178,11 @@ static void a_request_built_in_two_steps_comes_back(void **state)
     struct buf body, frame;
     buf_init(&body);
     buf_init(&frame);
+    request_body_level(&body, WBRPC__LEVEL__FLUSHED);
     request_body(&body, WBRPC__REQUEST__OP_SET, &set.base);
-    request_frame(&frame, UINT64_MAX, 5000, buf_bytes(&body));
+    const struct request_once once = {
+        .session = 1ull << 40, .sequence = 9, .first_awaited = 7, .retry = true};
+    request_frame(&frame, UINT64_MAX, 5000, &once, buf_bytes(&body));
 
     struct bytes payload;
     size_t consumed;
@@ -194,6 +197,11 @@ static void a_request_built_in_two_steps_comes_back(void **state)
     assert_int_equal(back->deadline_ms, 5000);
     assert_int_equal(back->op_case, WBRPC__REQUEST__OP_SET);
     assert_int_equal(back->set->n_entries, 1);
+    assert_int_equal(back->once->session, 1ull << 40);
+    assert_int_equal(back->once->sequence, 9);
+    assert_int_equal(back->once->first_awaited, 7);
+    assert_true(back->once->retry);
+    assert_int_equal(back->level, WBRPC__LEVEL__FLUSHED);
     assert_memory_equal(back->set->entries[0]->value.data, "value", 5);
 
     /* No truncation is that request: those that still decode have no operation, or no entries. */
@@ -216,7 +224,7 @@ static enum status decode_keys(size_t n, uint64_t *id, size_t *memory)
     buf_init(&body);
     buf_init(&frame);
     request_body(&body, WBRPC__REQUEST__OP_GET, &keys.base);
-    request_frame(&frame, 77, 1, buf_bytes(&body));
+    request_frame(&frame, 77, 1, NULL, buf_bytes(&body));
     struct arena arena;
     arena_init(&arena);
     const Wbrpc__Request *msg;
@@ -463,20 +471,62 @@ static void only_what_was_certainly_not_done_is_tried_again(void **state)
         {STATUS_INTERNAL, REPORT, STATUS_UNKNOWN, REPORT, STATUS_INTERNAL},
         {4711, REPORT, STATUS_UNKNOWN, REPORT, 4711},
     };
+    const struct call_kinship write = {.write = true}, read = {0};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct call_verdict w = call_judge_answer(true, (uint32_t)rows[i].status);
-        struct call_verdict r = call_judge_answer(false, (uint32_t)rows[i].status);
+        struct call_verdict w = call_judge_answer(write, (uint32_t)rows[i].status);
+        struct call_verdict r = call_judge_answer(read, (uint32_t)rows[i].status);
         assert_true((int)w.next == rows[i].write_next && w.code == rows[i].write_code);
         assert_true((int)r.next == rows[i].read_next && r.code == rows[i].read_code);
     }
-    assert_int_equal(call_judge_lost(true, true).next, CALL_NEXT_REPORT);
-    assert_int_equal(call_judge_lost(true, true).code, STATUS_UNKNOWN);
-    assert_int_equal(call_judge_lost(true, false).next, CALL_NEXT_RETRY);
-    assert_int_equal(call_judge_lost(false, true).next, CALL_NEXT_RETRY);
-    assert_int_equal(call_judge_deadline(true, true, STATUS_OVERLOADED), STATUS_UNKNOWN);
-    assert_int_equal(call_judge_deadline(false, true, STATUS_OK), STATUS_TIMEOUT);
-    assert_int_equal(call_judge_deadline(true, false, STATUS_OK), STATUS_TIMEOUT);
-    assert_int_equal(call_judge_deadline(true, false, STATUS_OVERLOADED), STATUS_OVERLOADED);
+    assert_int_equal(call_judge_lost(write, true).next, CALL_NEXT_REPORT);
+    assert_int_equal(call_judge_lost(write, true).code, STATUS_UNKNOWN);
+    assert_int_equal(call_judge_lost(write, false).next, CALL_NEXT_RETRY);
+    assert_int_equal(call_judge_lost(read, true).next, CALL_NEXT_RETRY);
+    assert_int_equal(call_judge_deadline(write, true, STATUS_OVERLOADED), STATUS_UNKNOWN);
+    assert_int_equal(call_judge_deadline(read, true, STATUS_OK), STATUS_TIMEOUT);
+    assert_int_equal(call_judge_deadline(write, false, STATUS_OK), STATUS_TIMEOUT);
+    assert_int_equal(call_judge_deadline(write, false, STATUS_OVERLOADED), STATUS_OVERLOADED);
+}
+
+/* In a session, before and after some try may have been executed. */
+static void in_a_session_what_may_have_been_done_is_tried_again_until_it_is_known(void **state)
+{
+    (void)state;
+    enum { REPORT = CALL_NEXT_REPORT, REDIRECT = CALL_NEXT_REDIRECT, RETRY = CALL_NEXT_RETRY };
+    struct {
+        int status, first_next, first_code, again_next, again_code;
+    } rows[] = {
+        {STATUS_OK, REPORT, STATUS_OK, REPORT, STATUS_OK},
+        {STATUS_CONDITION_FAILED, REPORT, STATUS_CONDITION_FAILED, REPORT, STATUS_CONDITION_FAILED},
+        {STATUS_NOT_A_NUMBER, REPORT, STATUS_NOT_A_NUMBER, REPORT, STATUS_NOT_A_NUMBER},
+        {STATUS_NOT_LEADER, REDIRECT, STATUS_NOT_LEADER, REDIRECT, STATUS_UNKNOWN},
+        {STATUS_UNAVAILABLE, RETRY, STATUS_UNAVAILABLE, RETRY, STATUS_UNKNOWN},
+        {STATUS_OVERLOADED, RETRY, STATUS_OVERLOADED, RETRY, STATUS_UNKNOWN},
+        {STATUS_UNKNOWN, RETRY, STATUS_UNKNOWN, RETRY, STATUS_UNKNOWN},
+        {STATUS_TIMEOUT, REPORT, STATUS_TIMEOUT, RETRY, STATUS_UNKNOWN},
+        {STATUS_DATABASE_DOWN, REPORT, STATUS_DATABASE_DOWN, RETRY, STATUS_UNKNOWN},
+        {STATUS_NOT_FLUSHED, RETRY, STATUS_NOT_FLUSHED, RETRY, STATUS_NOT_FLUSHED},
+        {STATUS_SESSION_EXPIRED, CALL_NEXT_RENUMBER, STATUS_UNAVAILABLE, REPORT, STATUS_UNKNOWN},
+        {4711, REPORT, STATUS_UNKNOWN, REPORT, STATUS_UNKNOWN},
+    };
+    const struct call_kinship first = {.write = true, .once = true};
+    const struct call_kinship again = {.write = true, .once = true, .perhaps_done = true};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct call_verdict f = call_judge_answer(first, (uint32_t)rows[i].status);
+        struct call_verdict a = call_judge_answer(again, (uint32_t)rows[i].status);
+        assert_true((int)f.next == rows[i].first_next && f.code == rows[i].first_code);
+        assert_true((int)a.next == rows[i].again_next && a.code == rows[i].again_code);
+        assert_true(a.perhaps_done || a.next == CALL_NEXT_REPORT);
+    }
+    assert_true(call_judge_answer(first, STATUS_UNKNOWN).perhaps_done);
+    assert_false(call_judge_answer(first, STATUS_OVERLOADED).perhaps_done);
+    assert_true(
+        call_judge_lost(first, true).next == CALL_NEXT_RETRY && call_judge_lost(first, true).perhaps_done);
+    assert_false(call_judge_lost(first, false).perhaps_done);
+    assert_true(call_judge_lost(again, false).perhaps_done);
+    assert_int_equal(call_judge_deadline(again, false, STATUS_UNAVAILABLE), STATUS_UNKNOWN);
+    assert_int_equal(call_judge_deadline(again, true, STATUS_NOT_FLUSHED), STATUS_NOT_FLUSHED);
+    assert_int_equal(call_judge_deadline(first, false, STATUS_OVERLOADED), STATUS_OVERLOADED);
 }
 
 static void pauses_double_up_to_their_limit_and_differ(void **state)
@@ -512,6 +562,7 @@ int main(void)
         cmocka_unit_test(a_topology_that_contradicts_itself_changes_nothing),
         cmocka_unit_test(the_map_has_room_for_so_many_nodes_and_no_more),
         cmocka_unit_test(only_what_was_certainly_not_done_is_tried_again),
+        cmocka_unit_test(in_a_session_what_may_have_been_done_is_tried_again_until_it_is_known),
         cmocka_unit_test(pauses_double_up_to_their_limit_and_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

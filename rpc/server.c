@@ -1,27 +1,17 @@
-/* The client port: listening, the end of a loop turn, sweeping, closing. One connection is server_conn.c's.
+/* The client port: starting, the end of a loop turn, sweeping, closing. One connection is server_conn.c's.
  *
  * Happy path: the kernel has bytes -> on_read cuts and decodes all whole frames -> the handler is called for
- * each
- * -> rpc_reply, now or in a later turn, appends to the connection's output -> the prepare callback, just
+ * each -> rpc_reply, now or in a later turn, appends to the connection's output -> the prepare callback, just
  * before the loop would sleep, writes each connection's output once. */
 #include "rpc/server.h"
 
-#include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
-#include "proto/limits.h"
-#include "proto/pb.h"
-#include "rpc/address.h"
 #include "rpc/server_private.h"
 
-enum { LISTEN_BACKLOG = 1024, SWEEP_MIN_MS = 10 };
+enum { SWEEP_MIN_MS = 10 };
 
 static void on_awake(uv_idle_t *idle)
 {
@@ -39,6 +29,7 @@ static void on_flush(uv_prepare_t *prepare)
     while ((node = list_pop_front(&turn)) != NULL) {
         server_conn_turn(list_entry(node, struct rpc_conn, dirty_link));
     }
+    server_budget_turn(server);
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -48,16 +39,14 @@ static void on_sweep(uv_timer_t *timer)
     list_for_each (it, tmp, &server->conns) {
         server_conn_sweep(list_entry(it, struct rpc_conn, link), now);
     }
-}
-
-static void on_connection(uv_stream_t *listener, int status)
-{
-    struct rpc_server *server = listener->data;
-    if (status < 0) {
-        log_warn(server->config.logger, "accept-failed", "error=\"%s\"", uv_strerror(status));
-        return;
+    server_budget_sweep(server, now);
+    server_listen_sweep(server);
+    if (server->refusals_silent > 0) {
+        log_warn(server->config.logger, "clients-refused", "more=%u; only the first ones are told one by one",
+            server->refusals_silent);
     }
-    server_conn_accept(server);
+    server->refusals_logged = 0;
+    server->refusals_silent = 0;
 }
 
 void server_mark_dirty(struct rpc_conn *conn)
@@ -117,6 +106,11 @@ uint64_t rpc_server_requests(const struct rpc_server *server)
     return server->requests_total;
 }
 
+size_t rpc_server_client_bytes(const struct rpc_server *server)
+{
+    return server->held;
+}
+
 /* ---- Closing ---- */
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -169,7 +163,7 @@ void rpc_server_close(struct rpc_server *server, unsigned grace_ms, void (*cb)(v
     server->closing = true;
     server->close_cb = cb;
     server->close_data = data;
-    uv_close((uv_handle_t *)&server->listener, on_handle_closed);
+    server_listen_close(server, on_handle_closed);
     if (grace_ms == 0) {
         close_all(server);
     } else {
@@ -183,80 +177,16 @@ void rpc_server_close(struct rpc_server *server, unsigned grace_ms, void (*cb)(v
 
 /* ---- Starting ---- */
 
-static unsigned bound_port(const uv_tcp_t *tcp)
+static uint64_t sweep_period_ms(const struct rpc_server_config *config)
 {
-    struct sockaddr_storage name;
-    int len = sizeof name;
-    if (uv_tcp_getsockname(tcp, (struct sockaddr *)&name, &len) != 0) {
-        return 0;
-    }
-    return name.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&name)->sin6_port)
-                                      : ntohs(((struct sockaddr_in *)&name)->sin_port);
-}
-
-/* A listening socket, or a negated errno. */
-static int open_listener(const struct addrinfo *a)
-{
-    int fd = socket(a->ai_family, a->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, a->ai_protocol);
-    if (fd < 0) {
-        return -errno;
-    }
-    int on = 1;
-    int off = 0;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (a->ai_family == AF_INET6) {
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    }
-    if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
-        int error = -errno;
-        close(fd);
-        return error;
-    }
-    return fd;
-}
-
-/* The first of @addresses that can be listened on. With no host, IPv6's "any" goes first: it takes IPv4 as
- * well. */
-static int open_any_listener(const struct addrinfo *addresses, bool any_host)
-{
-    int fd = -EADDRNOTAVAIL;
-    for (int pass = any_host ? 0 : 1; pass < 2; pass++) {
-        for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next) {
-            if (pass == 0 && a->ai_family != AF_INET6) {
-                continue;
-            }
-            fd = open_listener(a);
-            if (fd >= 0) {
-                return fd;
-            }
+    uint64_t period_ms = SERVER_SWEEP_MS;
+    unsigned timeouts[] = {config->idle_timeout_ms, config->frame_timeout_ms};
+    for (unsigned i = 0; i < 2; i++) {
+        if (timeouts[i] > 0 && timeouts[i] / 4 < period_ms) {
+            period_ms = timeouts[i] / 4;
         }
     }
-    return fd;
-}
-
-static int listen_at(const char *text, char *errmsg, size_t errmsg_len)
-{
-    struct address address;
-    if (address_parse(bytes_of(text, strlen(text)), &address) != STATUS_OK) {
-        snprintf(errmsg, errmsg_len, "'%s' is no address to listen on: write HOST:PORT or [IPV6]:PORT", text);
-        return -EINVAL;
-    }
-    bool any_host = address.host[0] == '\0';
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found;
-    int rc = getaddrinfo(any_host ? NULL : address.host, address.port, &hints, &found);
-    if (rc != 0) {
-        snprintf(
-            errmsg, errmsg_len, "cannot listen on %s: the host is not known: %s", text, gai_strerror(rc));
-        return -EADDRNOTAVAIL;
-    }
-    int fd = open_any_listener(found, any_host);
-    freeaddrinfo(found);
-    if (fd < 0) {
-        snprintf(errmsg, errmsg_len, "cannot listen on %s: %s%s", text, strerror(-fd),
-            fd == -EADDRINUSE ? " (is another node, or another program, running there?)" : "");
-    }
-    return fd;
+    return period_ms < SWEEP_MIN_MS ? SWEEP_MIN_MS : period_ms;
 }
 
 static void start_handles(struct rpc_server *server)
@@ -265,44 +195,33 @@ static void start_handles(struct rpc_server *server)
     uv_idle_init(server->loop, &server->awake);
     uv_timer_init(server->loop, &server->sweeper);
     uv_timer_init(server->loop, &server->grace);
-    server->listener.data = server;
     server->flusher.data = server;
     server->awake.data = server;
     server->sweeper.data = server;
     server->grace.data = server;
-    server->handles_open = 5;
-    uint64_t sweep_ms = SERVER_SWEEP_MS;
-    if (server->config.idle_timeout_ms > 0 && server->config.idle_timeout_ms / 4 < sweep_ms) {
-        sweep_ms = server->config.idle_timeout_ms / 4;
-    }
+    server->handles_open = 5; /* with the listener */
     uv_prepare_start(&server->flusher, on_flush);
-    uv_timer_start(
-        &server->sweeper, on_sweep, SWEEP_MIN_MS, sweep_ms < SWEEP_MIN_MS ? SWEEP_MIN_MS : sweep_ms);
+    uv_timer_start(&server->sweeper, on_sweep, SWEEP_MIN_MS, sweep_period_ms(&server->config));
 }
 
 enum status rpc_server_start(uv_loop_t *loop, const struct rpc_server_config *config, struct rpc_server **out,
     char *errmsg, size_t errmsg_len)
 {
     CHECK(config->on_request != NULL);
-    int fd = listen_at(config->address, errmsg, errmsg_len);
-    if (fd < 0) {
-        return fd == -EINVAL ? STATUS_INVALID : STATUS_IO;
-    }
     struct rpc_server *server = xcalloc(1, sizeof *server);
     server->loop = loop;
     server->config = *config;
     server->config.address = NULL;
     list_init(&server->conns);
     list_init(&server->dirty);
+    list_init(&server->waiting);
     list_init(&server->free_requests);
-    int rc = uv_tcp_init(loop, &server->listener);
-    CHECK(rc == 0); /* nothing can fail before a socket is opened */
-    rc = uv_tcp_open(&server->listener, fd);
-    CHECK(rc == 0);
+    enum status status = server_listen(server, config->address, errmsg, errmsg_len);
+    if (status != STATUS_OK) {
+        free(server);
+        return status;
+    }
     start_handles(server);
-    rc = uv_listen((uv_stream_t *)&server->listener, LISTEN_BACKLOG, on_connection);
-    CHECK(rc == 0); /* the socket is listening already */
-    server->port = bound_port(&server->listener);
     log_info(config->logger, "client-port-open", "address=%s port=%u", config->address, server->port);
     *out = server;
     return STATUS_OK;

@@ -28,12 +28,22 @@ struct rpc_request {
 struct rpc_server_config {
     const char *address; /* HOST:PORT to listen on, borrowed until rpc_server_start returns; an empty host:
                             every address; port 0: one that the kernel chooses */
-    unsigned connections_max; /* further ones are closed at once */
+    unsigned connections_max; /* further ones get an answer with id 0 and OVERLOADED, and are closed */
     unsigned requests_max;    /* unanswered per connection: over it, its socket is not read */
     size_t output_max;        /* unsent bytes per connection: over it, its socket is not read; over four times
-                                 as much, answers to requests already taken become OVERLOADED if they are long */
+                                 as much, answers to requests already taken become OVERLOADED if they are long
+                                 (those to writes UNKNOWN: they were done) */
+    size_t client_bytes_max;  /* memory for unfinished input, unanswered requests and unsent answers of all
+                                 connections together. Over it, those that hold more than their share (this
+                                 by connections_max, at least 32 KiB) are not read, and nobody is given more
+                                 than it: requests and answers that are longer become OVERLOADED. Of those that
+                                 have stood still for a second in the middle of a message or of an answer, the
+                                 largest are closed until it is enough. It may be exceeded by a share for each
+                                 connection. 0: no limit */
     unsigned idle_timeout_ms; /* a connection with no whole frame for so long and nothing pending is closed,
                                  with a goodbye if the client reads; 0: never */
+    unsigned frame_timeout_ms; /* one that has begun a frame and not finished it for so long gets an answer
+                                  with id 0 and TIMEOUT, and is closed; 0: never */
     const struct logger *logger;
     /* Called for each request, in order of arrival. May call rpc_reply at once. */
     void (*on_request)(void *data, struct rpc_request *request);
@@ -47,14 +57,16 @@ enum status rpc_server_start(uv_loop_t *loop, const struct rpc_server_config *co
 
 /* Answer @request: encodes @response (its id is set here) and gives the request back; @request is gone after
  * it. Answers of one loop turn leave in one write. If the connection is gone, only frees. An answer above
- * LIMIT_FRAME_BYTES becomes TOO_BIG. The handler is never called from inside this. */
+ * LIMIT_FRAME_BYTES becomes TOO_BIG, that to a write UNKNOWN. The handler is never called from inside this.
+ */
 void rpc_reply(struct rpc_request *request, Wbrpc__Response *response);
 
 /* The port that is listened on. */
 unsigned rpc_server_port(const struct rpc_server *server);
-/* Connections open now, requests taken since the start. */
+/* Connections open now, requests taken since the start, and what client_bytes_max counts. */
 unsigned rpc_server_connections(const struct rpc_server *server);
 uint64_t rpc_server_requests(const struct rpc_server *server);
+size_t rpc_server_client_bytes(const struct rpc_server *server);
 
 /* Stop listening and taking requests; each connection ends with the answers that it is owed and a goodbye
  * (docs/protocol.md), and closes when its client does, at the latest after @grace_ms (0: all close at once,

@@ -1,4 +1,5 @@
-/* What server.c (the listener, the loop's turn, closing) and server_conn.c (one connection) share. */
+/* What the files of the client port share: server.c (the loop's turn, closing), server_listen.c (accepting),
+ * server_conn.c (a connection's life and input), server_answer.c (its output), server_budget.c (memory). */
 #ifndef WB_RPC_SERVER_PRIVATE_H
 #define WB_RPC_SERVER_PRIVATE_H
 
@@ -9,26 +10,34 @@
 
 enum {
     SERVER_LINGER_MS = 1000,     /* how long a refused client may take to read why */
+    SERVER_STALL_MS = 1000,      /* who got on with nothing for so long may be closed for the others' sake */
     SERVER_SWEEP_MS = 250,       /* how often the connections are looked over */
     SERVER_FREE_REQUESTS = 1024, /* requests kept for reuse */
     SERVER_ARENA_KEEP_BYTES = 16 * 1024,
     SERVER_OUTPUT_KEEP_BYTES = 64 * 1024,
-    SERVER_REQUEST_BYTES_MAX = 8 * 1024 * 1024, /* of unanswered requests, per connection */
-    SERVER_SHORT_ANSWER_BYTES = 4096, /* answers up to here are sent even to a client that does not read */
+    SERVER_REQUEST_BYTES_MAX = 8 * 1024 * 1024, /* of unanswered requests' frames, per connection */
+    SERVER_SHORT_ANSWER_BYTES = 4096,   /* answers up to here are sent even to a client that does not read */
+    SERVER_ACCEPTS_A_TURN = 64,         /* more wait for the next: those who are here come first */
+    SERVER_REFUSALS_LOGGED = 8,         /* lines between two sweeps; the rest are counted */
+    SERVER_SHARE_MIN_BYTES = 32 * 1024, /* what a connection may hold when all together hold too much */
+    SERVER_DISCARD_BYTES = 16 * 1024,
 };
 
 struct rpc_server {
     uv_loop_t *loop;
     struct rpc_server_config config; /* without address */
-    uv_tcp_t listener;
+    int listen_fd;
+    uv_poll_t
+        listener; /* of listen_fd: libuv's own listener accepts all that wait, and spins without files */
     /* Answers collect during a turn and leave in the next uv_prepare. The idle handle runs while something
      * waits to leave, so that an answer given after our prepare callback doesn't sleep through the poll. */
     uv_prepare_t flusher;
     uv_idle_t awake;
     uv_timer_t sweeper;
     uv_timer_t grace;
-    struct list conns; /* rpc_conn.link, until the handle is closed */
-    struct list dirty; /* rpc_conn.dirty_link */
+    struct list conns;   /* rpc_conn.link, until the handle is closed */
+    struct list dirty;   /* rpc_conn.dirty_link */
+    struct list waiting; /* rpc_conn.waiting_link: not read until the others hold less */
     struct list free_requests;
     unsigned n_free_requests;
     unsigned n_conns;
@@ -37,11 +46,20 @@ struct rpc_server {
     uint64_t next_conn_id;
     uint64_t requests_total;
     uint64_t requests_live;
-    bool at_capacity; /* for one log line an edge */
+    size_t held;                   /* the sum of rpc_conn.held */
+    struct server_request *taking; /* the handler is looking at it; NULL once it is answered */
+    /* for few log lines: one an edge */
+    bool out_of_files;
+    bool at_capacity;
+    uint64_t refused; /* since at_capacity */
+    bool over_budget;
+    unsigned refusals_logged; /* since the last sweep */
+    unsigned refusals_silent;
     bool closing;
     bool dismantled; /* the last handles are being closed */
     void (*close_cb)(void *data);
     void *close_data;
+    char discard[SERVER_DISCARD_BYTES]; /* what lingering connections send ends here */
 };
 
 /* A connection's life; conn_move() is the one function that moves it.
@@ -53,11 +71,11 @@ struct rpc_server {
  *
  * SERVING    reads requests (unless a cap is reached) and answers them.
  * ENDING     reads no more; the answers still owed are written first. After the peer's end of file, after a
- *            malformed message, when it was idle, or when the server closes. In the two last cases a goodbye
- *            follows the answers: whatever the client sent and has no answer to was not taken.
- * LINGERING  has shut down its writing side and discards what comes, so that unread input doesn't make the
- * kernel reset the connection before the peer has read our last words. Not after the peer's end of file.
- * CLOSING    uv_close was called. */
+ *            malformed or unfinished message, when it was idle, or when the server closes. But for the first,
+ *            last words follow the answers (an answer with id 0): why it ends, or the goodbye, which says
+ * that whatever the client sent and has no answer to was not taken. LINGERING  has shut down its writing side
+ * and discards what comes, so that unread input doesn't make the kernel reset the connection before the peer
+ * has read our last words. Not after the peer's end of file. CLOSING    uv_close was called. */
 enum conn_state { CONN_SERVING, CONN_ENDING, CONN_LINGERING, CONN_CLOSING };
 
 struct rpc_conn {
@@ -67,46 +85,98 @@ struct rpc_conn {
     struct rpc_server *server;
     struct list link;
     struct list dirty_link;
+    struct list waiting_link;
     uint64_t id;
     enum conn_state state;
     bool reading;
-    bool peer_ended; /* end of file came: nobody will send more */
-    bool goodbye;    /* ENDING: one is to be said when nothing else is owed */
-    bool writing;    /* `leaving` belongs to a uv_write */
-    bool closed;     /* the handle is closed; only unanswered requests keep the struct */
+    bool peer_ended;        /* end of file came: nobody will send more */
+    bool writing;           /* `leaving` belongs to a uv_write */
+    bool closed;            /* the handle is closed; only unanswered requests keep the struct */
+    const char *last_words; /* ENDING: to be said when nothing else is owed; a literal, NULL when said */
+    enum status last_status;
     struct conn_input in;
     struct buf out;     /* answers of this turn */
     struct buf leaving; /* being written by the loop */
     size_t requests_pending;
-    size_t request_bytes;   /* of the frames of pending requests */
-    uint64_t last_frame_ms; /* loop time of the last whole frame, or of progress in writing */
+    size_t frame_bytes;      /* of the frames of pending requests */
+    size_t request_bytes;    /* of the memory of pending requests */
+    size_t held;             /* what client_bytes_max counts of it: buffers and pending requests */
+    uint64_t last_frame_ms;  /* loop time of the last whole frame, or of progress in writing */
+    uint64_t frame_begun_ms; /* loop time when the first bytes of the frame at hand came; 0: there is none, or
+                                it is we who don't read it */
+    uint64_t sent_ms;        /* loop time when its output was last seen to get on, or to be empty */
+    uint64_t answer_bytes;   /* ever put into `out` */
+    uint64_t sent_at_sweep;  /* how many of them had left */
     uint64_t linger_until_ms;
-    size_t unsent_at_sweep;
+    uint64_t wait_begun_ms; /* while in server.waiting: since when */
+    bool refusing;          /* it waited for too long: whole messages that are here are refused */
 };
 
 struct server_request {
     struct rpc_request r;
     struct list link; /* in server.free_requests */
     size_t frame_bytes;
+    size_t memory_bytes; /* its share of rpc_conn.request_bytes */
 };
 
-/* Take over an accepted connection, or close it when the server is full. */
-void server_conn_accept(struct rpc_server *server);
-/* Write what has collected, go on reading when the caps allow it again, end when nothing is owed any more. */
-void server_conn_turn(struct rpc_conn *conn);
-/* Look at its timeouts. */
-void server_conn_sweep(struct rpc_conn *conn, uint64_t now_ms);
-/* Take no more requests; say goodbye and close once the answers owed are written. */
-void server_conn_leave(struct rpc_conn *conn);
-/* Close now, whatever is owed. */
-void server_conn_close(struct rpc_conn *conn);
+/* ---- server.c ---- */
 
 /* @conn has something to do at the end of this turn. */
 void server_mark_dirty(struct rpc_conn *conn);
 struct server_request *server_request_new(struct rpc_server *server);
-/* Give a request back: to the free list, and its share of the connection's caps. */
+/* Give a request back to the free list. */
 void server_request_done(struct server_request *request);
 /* When closing and nothing is left, close the last handles. */
 void server_maybe_dismantle(struct rpc_server *server);
+
+/* ---- server_listen.c ---- */
+
+/* Open the socket. OK: the server's listener is an initialised handle that accepts, and its port is known. */
+enum status server_listen(struct rpc_server *server, const char *address, char *errmsg, size_t errmsg_len);
+/* Accept again if files had run out; tell how an episode of refusing ended. */
+void server_listen_sweep(struct rpc_server *server);
+void server_listen_close(struct rpc_server *server, uv_close_cb cb);
+
+/* ---- server_conn.c ---- */
+
+/* Serve the accepted socket @fd, which is the connection's from now on. */
+void server_conn_open(struct rpc_server *server, int fd);
+/* Write what has collected, go on reading when the caps allow it again, end when nothing is owed any more. */
+void server_conn_turn(struct rpc_conn *conn);
+/* Look at its timeouts; give back memory that nobody needs. */
+void server_conn_sweep(struct rpc_conn *conn, uint64_t now_ms);
+/* Take no more requests; say goodbye and close once the answers owed are written. */
+void server_conn_leave(struct rpc_conn *conn);
+/* The same with another status and words (a literal), forgetting what it sent last; logged. SERVING only. */
+void server_conn_refuse(struct rpc_conn *conn, enum status status, const char *words);
+/* Close now, whatever is owed. */
+void server_conn_close(struct rpc_conn *conn);
+/* Free what is closed and has no pending request. */
+void server_conn_free_if_done(struct rpc_conn *conn);
+
+/* ---- server_answer.c ---- */
+
+/* Bytes of answers that have not left. */
+size_t server_conn_unsent(const struct rpc_conn *conn);
+/* Put an answer of words behind the others; @words is borrowed until return. */
+void server_answer_words(struct rpc_conn *conn, uint64_t id, enum status status, const char *words);
+/* Hand what has collected to the kernel, and what it doesn't take to the loop. While the loop has something,
+ * the rest collects. Closes the connection when it is broken. */
+void server_answer_write(struct rpc_conn *conn);
+
+/* ---- server_budget.c ---- */
+
+/* Count what @conn holds anew. After each change of its buffers or requests. */
+void server_recount(struct rpc_conn *conn);
+/* May @conn hold @more bytes than it does? False only when all together hold too much already, and @conn
+ * would hold more than its share: of client_bytes_max for connections_max connections, or
+ * SERVER_SHARE_MIN_BYTES. */
+bool server_may_hold(const struct rpc_conn *conn, size_t more);
+/* @conn is not read because it may not hold more: look at it again when the others hold less. */
+void server_wait_for_room(struct rpc_conn *conn);
+/* At the end of a turn: those that wait go on, as many as there is room for. */
+void server_budget_turn(struct rpc_server *server);
+/* Over the budget, close those that stand still, the largest first, until it is kept. */
+void server_budget_sweep(struct rpc_server *server, uint64_t now_ms);
 
 #endif

@@ -8,9 +8,11 @@
  *     wbcache_close(cache);
  *
  * A handle connects to any of the given nodes, learns which node leads which slots, follows redirects, and
- * tries again, with back-off, until the call's deadline. What may have happened, but is not known to have, is
- * reported as WBCACHE_UNKNOWN, never retried behind the caller's back: a write is either acknowledged (a
- * quorum of nodes has it on disk), certainly not done, or unknown.
+ * tries again, with back-off, until the call's deadline. A write is executed at most once, however often it
+ * is sent: the handle opens a session with each group that it writes to, and a node that gets a write again
+ * answers what the first try came to. So a write is either acknowledged (a quorum of nodes has it on disk),
+ * certainly not done, or, when the deadline leaves it open, reported as WBCACHE_UNKNOWN: it may have happened
+ * or not, or still happen shortly.
  *
  * Threading: one thread at a time per handle; several handles are independent. No signals are raised (SIGPIPE
  * is suppressed per call) and no threads are started. Keys are 0 to 1024 bytes, values 0 to 1 MiB; both may
@@ -50,6 +52,13 @@ enum wbcache_result_code {
     WBCACHE_INTERNAL = 17,
     WBCACHE_AGAIN = 18, /* wbcache_receive: nothing yet */
     WBCACHE_NO_SPACE = 19,
+    WBCACHE_NOT_FLUSHED =
+        20, /* done and replicated, but not in PostgreSQL by the deadline: nothing is lost */
+    WBCACHE_CONDITION_FAILED = 21, /* the condition does not hold; nothing was done */
+    WBCACHE_NOT_A_NUMBER = 22,     /* incr: the value is no decimal number of 64 bits; nothing was done */
+    WBCACHE_OUT_OF_RANGE = 23,     /* incr: the sum has more than 64 bits; nothing was done */
+    WBCACHE_WRONG_TYPE = 24,
+    WBCACHE_SESSION_EXPIRED = 25, /* handled inside the library: it becomes UNKNOWN or a new try */
 };
 
 struct wbcache;
@@ -58,6 +67,8 @@ struct wbcache_options {
     unsigned deadline_ms;        /* of each call; 0: 5000 */
     unsigned connect_timeout_ms; /* of one connection attempt; 0: 1000 */
     unsigned pipeline_max;       /* unanswered pipelined calls; 0: 1024 */
+    bool no_sessions; /* do not open sessions: a write whose answer is lost is UNKNOWN at once, not tried
+                         again */
 };
 
 /* Open a handle. @cluster is "HOST:PORT,HOST:PORT,..."; NULL means the environment's WBCACHE_CLUSTER.
@@ -107,20 +118,120 @@ struct wbcache_item {
 WBCACHE_API int wbcache_mget(struct wbcache *cache, struct wbcache_item *items, size_t n);
 WBCACHE_API int wbcache_mset(struct wbcache *cache, struct wbcache_item *items, size_t n);
 
-/* Wait until everything that the cluster acknowledged before this call is in PostgreSQL. TIMEOUT: nothing is
- * lost, only not yet flushed. */
+/* Delete many keys, split in the same way. Of an item: key in; code, and version (0: it was not there) out.
+ */
+WBCACHE_API int wbcache_mdel(struct wbcache *cache, struct wbcache_item *items, size_t n);
+
+/* Add @delta to the number at @key, which counts as 0 when it is not there. *@sum and *@version may be NULL.
+ * NOT_A_NUMBER, OUT_OF_RANGE: nothing was changed. */
+WBCACHE_API int wbcache_incr(
+    struct wbcache *cache, const void *key, size_t key_len, int64_t delta, int64_t *sum, uint64_t *version);
+
+/* Wait until everything that the cluster acknowledged before this call is in PostgreSQL. NOT_FLUSHED at the
+ * deadline: nothing is lost, only not yet flushed. */
 WBCACHE_API int wbcache_flush(struct wbcache *cache);
+/* Wait until @group's flushed index is at least @index. *@flushed_index (may be NULL) gets it, also with
+ * NOT_FLUSHED. */
+WBCACHE_API int wbcache_wait(struct wbcache *cache, unsigned group, uint64_t index, uint64_t *flushed_index);
+
+/* ---- Everything that can be done to one key, with all options. ---- */
+
+enum wbcache_op_kind {
+    WBCACHE_OP_GET,
+    WBCACHE_OP_EXISTS,
+    WBCACHE_OP_INSPECT, /* type, length, expiry, version; not the value */
+    WBCACHE_OP_SET,
+    WBCACHE_OP_DEL,
+    WBCACHE_OP_INCR,
+    WBCACHE_OP_APPEND,
+    WBCACHE_OP_EXPIRE, /* with an expiry: set it; without: remove it */
+};
+enum wbcache_condition {
+    WBCACHE_IF_ANY,
+    WBCACHE_IF_ABSENT,
+    WBCACHE_IF_PRESENT,
+    WBCACHE_IF_VERSION, /* of if_version; 0: it is not there */
+};
+enum wbcache_expire_if {
+    WBCACHE_EXPIRE_ALWAYS,
+    WBCACHE_EXPIRE_IF_NONE,
+    WBCACHE_EXPIRE_IF_ANY,
+    WBCACHE_EXPIRE_IF_LATER, /* than the present one; none counts as never */
+    WBCACHE_EXPIRE_IF_EARLIER,
+};
+/* When a write is acknowledged: a quorum has it on disk, or it is in PostgreSQL too. */
+enum wbcache_level { WBCACHE_REPLICATED, WBCACHE_FLUSHED };
+
+/* Zero it, then set what is wanted. */
+struct wbcache_op {
+    enum wbcache_op_kind kind;
+    const void *key;
+    size_t key_len;
+    const void *value; /* set, append */
+    size_t value_len;
+    int64_t delta;                    /* incr */
+    enum wbcache_condition condition; /* set, del */
+    uint64_t if_version;
+    bool return_old;          /* set, del: the result carries the value before, if there was one */
+    bool keep_expiry;         /* set; a set without this and without an expiry never expires */
+    uint64_t expire_after_ms; /* set, expire; 0: not given */
+    uint64_t expire_at_ms;    /* since 1970; 0: not given. By the leader's clock */
+    enum wbcache_expire_if expire_if;
+    enum wbcache_level level; /* writes. FLUSHED: NOT_FLUSHED when the deadline comes first */
+    bool stale; /* reads: from the memory of any node, preferably one without the leader's work; may be old */
+};
+
+/* What an operation came to. */
+struct wbcache_result {
+    int code;
+    bool found; /* reads: it is there; del, expire: it was there; CONDITION_FAILED: it is there; else true */
+    const void *value; /* get, return_old: the library's, valid until the next call on this handle; or NULL */
+    size_t value_len;
+    uint64_t version; /* reads: of the value; writes: of this write, 0 when nothing was written;
+                         CONDITION_FAILED: of what is there */
+    uint64_t index;   /* writes: the log index, for wbcache_wait; 0 when nothing was written */
+    unsigned group;
+    int64_t number;         /* incr: the sum */
+    const char *type;       /* inspect: "string" */
+    size_t length;          /* inspect, append: of the value */
+    uint64_t expires_at_ms; /* inspect, expire: since 1970; 0: never */
+    uint64_t ttl_ms;        /* inspect: until then */
+    uint64_t age_ms;        /* stale: how long ago the node last heard from its leader */
+};
+/* Do @op. Returns @result->code. A get of a key that is not there is NOT_FOUND. */
+WBCACHE_API int wbcache_do(struct wbcache *cache, const struct wbcache_op *op, struct wbcache_result *result);
+
+/* ---- Scanning the keys in memory ---- */
+
+/* Zero it (but for prefix and count) to begin. */
+struct wbcache_scan {
+    const void *prefix; /* the caller's; NULL: all keys */
+    size_t prefix_len;
+    unsigned count; /* keys to look at in one step; 0: 1000 */
+    bool stale;
+    /* what a step gives: the library's until the next call on this handle */
+    const struct wbcache_key {
+        const void *key;
+        size_t key_len;
+    } * keys;
+    size_t n;
+    bool done; /* there is no next step */
+    /* the library's own */
+    unsigned group;
+    uint64_t cursor;
+};
+/* One step. A key that is in memory from the first step to the last is given at least once, some keys twice
+ * (all of a group's again when its leader changes meanwhile). A step may give no keys though more follow: go
+ * on until
+ * @scan->done. */
+WBCACHE_API int wbcache_scan(struct wbcache *cache, struct wbcache_scan *scan);
 
 /* ---- Pipelined calls: many under way on one handle, from one thread. ---- */
 
 /* What a pipelined call came to. */
 struct wbcache_reply {
     void *tag; /* as given */
-    int code;
-    const void *value; /* get: the library's, valid until the next call on this handle; else NULL */
-    size_t value_len;
-    uint64_t version;
-    bool found; /* del, exists */
+    struct wbcache_result result;
 };
 /* Send without waiting. @key and @value are copied. The call has the handle's deadline, redirects and retries
  * as a blocking one; calls on the same key are not reordered by the library unless one of them had to be
@@ -130,6 +241,7 @@ WBCACHE_API int wbcache_send_set(
     struct wbcache *cache, const void *key, size_t key_len, const void *value, size_t value_len, void *tag);
 WBCACHE_API int wbcache_send_get(struct wbcache *cache, const void *key, size_t key_len, void *tag);
 WBCACHE_API int wbcache_send_del(struct wbcache *cache, const void *key, size_t key_len, void *tag);
+WBCACHE_API int wbcache_send(struct wbcache *cache, const struct wbcache_op *op, void *tag);
 /* Take one reply. Waits at most @wait_ms (0: only looks; sends what is queued). AGAIN: none yet, or none
  * under way. */
 WBCACHE_API int wbcache_receive(struct wbcache *cache, struct wbcache_reply *reply, unsigned wait_ms);
@@ -152,6 +264,7 @@ struct wbcache_group_status {
     const char *flush_error; /* "" when none */
     uint64_t rows_flushed, batches_flushed, writes_applied, loads, state_hash, epoch, hits, misses,
         flush_failures, fenced;
+    uint64_t evicted, expired, expiring, sessions, session_results, session_bytes, contact_age_ms;
 };
 struct wbcache_node_status {
     uint64_t node_id; /* 0 when the node could not be asked and its id is not known */
@@ -159,7 +272,7 @@ struct wbcache_node_status {
     const char *peer_address; /* "" when not known */
     int code;                 /* OK when the node answered; only then what follows is set */
     const char *version;
-    uint64_t uptime_ms, connections, memory_bytes, requests;
+    uint64_t uptime_ms, connections, memory_bytes, requests, cache_bytes, memory_max_bytes;
     const char *cluster_id; /* hex, "" when not known yet */
     uint32_t group_count;
     const struct wbcache_group_status *groups;

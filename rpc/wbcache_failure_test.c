@@ -1,5 +1,5 @@
 /* libwbcache against nodes that redirect, refuse, fall silent and die: what is tried again, and what is
- * UNKNOWN. */
+ * UNKNOWN. Without sessions: wbcache_session_test.c has those. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -102,7 +102,7 @@ struct fixture {
 static void start(struct fixture *f, fake_script script, unsigned deadline_ms)
 {
     char addresses[128];
-    struct wbcache_options options = {.deadline_ms = deadline_ms};
+    struct wbcache_options options = {.deadline_ms = deadline_ms, .no_sessions = true};
     fake_cluster_start(&f->cluster, 1, script, &f->plan);
     assert_int_equal(
         wbcache_open(&f->cache, fake_cluster_addresses(&f->cluster, addresses), &options), WBCACHE_OK);
@@ -192,7 +192,7 @@ static void a_leader_that_is_not_known_yet_is_waited_for(void **state)
     (void)state;
     struct fixture f = {.plan = {.fail_first = 0}};
     char addresses[128];
-    struct wbcache_options options = {.deadline_ms = 200};
+    struct wbcache_options options = {.deadline_ms = 200, .no_sessions = true};
     fake_cluster_start(&f.cluster, 1, fail_then_serve, &f.plan);
     fake_cluster_lead(&f.cluster, 0, 0);
     assert_int_equal(
@@ -205,7 +205,7 @@ static void a_leader_that_is_not_known_yet_is_waited_for(void **state)
     assert_int_equal(wbcache_receive(f.cache, &reply, 50), WBCACHE_AGAIN);
     fake_cluster_lead(&f.cluster, 0, 2);
     assert_int_equal(wbcache_receive(f.cache, &reply, 10000), WBCACHE_OK);
-    assert_int_equal(reply.code, WBCACHE_OK);
+    assert_int_equal(reply.result.code, WBCACHE_OK);
     assert_int_equal(fake_node_requests(&f.cluster.nodes[1]), 1);
     stop(&f);
 }
@@ -293,7 +293,7 @@ static void what_a_goodbye_left_unanswered_was_not_done_and_is_tried_again(void 
     for (int i = 0; i < WRITES; i++) {
         struct wbcache_reply reply;
         assert_int_equal(wbcache_receive(g.cache, &reply, 10000), WBCACHE_OK);
-        assert_int_equal(reply.code, WBCACHE_OK);
+        assert_int_equal(reply.result.code, WBCACHE_OK);
     }
     assert_int_equal(seen(&g).tries, WRITES + 1);
     stop(&g);
@@ -404,11 +404,11 @@ static void a_paused_leader_blocks_neither_reads_nor_new_writes(void **state)
     assert_int_equal(wbcache_send_set(f.cache, "k", 1, "v", 1, &after), WBCACHE_OK);
     assert_int_equal(wbcache_receive(f.cache, &reply, 10000), WBCACHE_OK);
     assert_ptr_equal(reply.tag, &after);
-    assert_int_equal(reply.code, WBCACHE_OK);
+    assert_int_equal(reply.result.code, WBCACHE_OK);
     /* The first write may have been done. */
     assert_int_equal(wbcache_receive(f.cache, &reply, 10000), WBCACHE_OK);
     assert_ptr_equal(reply.tag, &before);
-    assert_int_equal(reply.code, WBCACHE_UNKNOWN);
+    assert_int_equal(reply.result.code, WBCACHE_UNKNOWN);
     stop(&f);
 }
 
@@ -420,7 +420,7 @@ static void one_slow_call_does_not_make_a_node_suspect(void **state)
     start(&f, silence, 3000);
     assert_int_equal(wbcache_send_get(f.cache, "k", 1, NULL), WBCACHE_OK);
     assert_int_equal(wbcache_receive(f.cache, &reply, 10000), WBCACHE_OK);
-    assert_int_equal(reply.code, WBCACHE_TIMEOUT);
+    assert_int_equal(reply.result.code, WBCACHE_TIMEOUT);
     /* Topology was answered meanwhile. (Once more is for a machine so busy that even this came late.) */
     assert_true(fake_node_requests(&f.cluster.nodes[0]) <= 2);
     stop(&f);
@@ -503,7 +503,7 @@ static void after_a_leaders_death_writes_go_on_with_the_next_one(void **state)
     assert_int_equal(wbcache_send_set(f.cache, "k", 1, "v", 1, NULL), WBCACHE_OK);
     struct wbcache_reply reply;
     int code = wbcache_receive(f.cache, &reply, 100); /* UNKNOWN when it was sent to the dead node */
-    assert_true(code == WBCACHE_AGAIN || reply.code == WBCACHE_UNKNOWN);
+    assert_true(code == WBCACHE_AGAIN || reply.result.code == WBCACHE_UNKNOWN);
     uint64_t begin = now_ms();
     fake_cluster_lead(&f.cluster, 0, 3);
     assert_int_equal(set(&f), WBCACHE_OK);

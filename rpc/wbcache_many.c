@@ -1,4 +1,4 @@
-/* libwbcache's calls over several groups: mget, mset, flush. Each is split into parts, one request each, that
+/* libwbcache's calls over several groups: mget, mset, mdel. Each is split into parts, one request each, that
  * run side by side; a part is a range of the items' order by group. */
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@ struct placed {
 struct many {
     struct wbcache *cache;
     const char *what;
-    enum call_kind kind;
+    enum wbcache_op_kind kind;
     struct placed *order; /* n items, by group */
     size_t n;
     struct call **parts; /* room for n */
@@ -41,8 +41,8 @@ static int by_group(const void *left, const void *right)
     return a->at < b->at ? -1 : a->at > b->at;
 }
 
-static int check_items(
-    struct wbcache *cache, const char *what, enum call_kind kind, const struct wbcache_item *items, size_t n)
+static int check_items(struct wbcache *cache, const char *what, enum wbcache_op_kind kind,
+    const struct wbcache_item *items, size_t n)
 {
     if (items == NULL && n > 0) {
         return client_fail(cache, WBCACHE_INVALID, "%s: the items are NULL, but their number is not 0", what);
@@ -50,10 +50,11 @@ static int check_items(
     for (size_t i = 0; i < n; i++) {
         const struct wbcache_item *item = &items[i];
         if ((item->key == NULL && item->key_len > 0) ||
-            (kind == CALL_SET && item->value == NULL && item->value_len > 0)) {
+            (kind == WBCACHE_OP_SET && item->value == NULL && item->value_len > 0)) {
             return client_fail(cache, WBCACHE_INVALID, "%s: item %zu has a length, but no bytes", what, i);
         }
-        if (item->key_len > LIMIT_KEY_BYTES || (kind == CALL_SET && item->value_len > LIMIT_VALUE_BYTES)) {
+        if (item->key_len > LIMIT_KEY_BYTES ||
+            (kind == WBCACHE_OP_SET && item->value_len > LIMIT_VALUE_BYTES)) {
             return client_fail(cache, WBCACHE_TOO_BIG,
                 "%s: item %zu has a key above %d or a value above %d bytes", what, i, LIMIT_KEY_BYTES,
                 LIMIT_VALUE_BYTES);
@@ -62,7 +63,7 @@ static int check_items(
     return WBCACHE_OK;
 }
 
-static int many_init(struct many *m, struct wbcache *cache, const char *what, enum call_kind kind,
+static int many_init(struct many *m, struct wbcache *cache, const char *what, enum wbcache_op_kind kind,
     struct wbcache_item *items, size_t n)
 {
     CHECK(items != NULL && "check_items refuses it");
@@ -92,20 +93,28 @@ static void many_deinit(struct many *m)
     free(m->parts);
 }
 
-static void pack_keys(struct call *call, const struct placed *order, size_t n)
+static void pack_keys(struct call *call, enum wbcache_op_kind kind, const struct placed *order, size_t n)
 {
-    Wbrpc__Keys keys = WBRPC__KEYS__INIT;
-    keys.n_keys = n;
-    keys.keys = malloc(n * sizeof *keys.keys);
-    if (keys.keys == NULL) {
+    ProtobufCBinaryData *keys = malloc(n * sizeof *keys);
+    if (keys == NULL) {
         call->body.failed = true;
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        keys.keys[i] = pb_borrow(bytes_of(order[i].item->key, order[i].item->key_len));
+        keys[i] = pb_borrow(bytes_of(order[i].item->key, order[i].item->key_len));
     }
-    request_body(&call->body, WBRPC__REQUEST__OP_GET, &keys.base);
-    free(keys.keys);
+    if (kind == WBCACHE_OP_GET) {
+        Wbrpc__Keys get = WBRPC__KEYS__INIT;
+        get.n_keys = n;
+        get.keys = keys;
+        request_body(&call->body, WBRPC__REQUEST__OP_GET, &get.base);
+    } else {
+        Wbrpc__Del del = WBRPC__DEL__INIT;
+        del.n_keys = n;
+        del.keys = keys;
+        request_body(&call->body, WBRPC__REQUEST__OP_DEL, &del.base);
+    }
+    free(keys);
 }
 
 static void pack_entries(struct call *call, const struct placed *order, size_t n)
@@ -140,22 +149,24 @@ static void set_codes(struct many *m, size_t first, size_t n, int code)
 /* Begin the part of @n items from @first, in place @place of parts. Without memory its items say so. */
 static void begin_part(struct many *m, size_t place, size_t first, size_t n)
 {
-    struct call *call = client_call_new(m->cache, m->kind, CALL_OF_BLOCKING);
+    bool read = m->kind == WBCACHE_OP_GET;
+    struct call *call = client_call_new(m->cache, read ? CALL_READ : CALL_WRITE, CALL_OF_BLOCKING);
     m->parts[place] = call;
     if (call == NULL) {
         set_codes(m, first, n, WBCACHE_NOMEM);
         return;
     }
     const struct wbcache_item *any = m->order[first].item;
+    call->op = m->kind;
     call->slot = slot_of(bytes_of(any->key, any->key_len));
     call->n_results = n;
     call->first = first;
     call->n = n;
     call->deadline_ms = m->deadline_ms;
-    if (m->kind == CALL_SET) {
+    if (m->kind == WBCACHE_OP_SET) {
         pack_entries(call, m->order + first, n);
     } else {
-        pack_keys(call, m->order + first, n);
+        pack_keys(call, m->kind, m->order + first, n);
     }
     if (client_call_begin(m->cache, call, client_now_ms()) != WBCACHE_OK) {
         set_codes(m, first, n, WBCACHE_NOMEM);
@@ -167,13 +178,13 @@ static void begin_part(struct many *m, size_t place, size_t first, size_t n)
 /* How many of the items from @first on belong in one request; *@bytes gets their size. */
 static size_t part_length(const struct many *m, size_t first, size_t *bytes)
 {
-    size_t keys_max = m->kind == CALL_SET ? SIZE_MAX : MGET_PART_KEYS;
+    size_t keys_max = m->kind == WBCACHE_OP_GET ? MGET_PART_KEYS : SIZE_MAX;
     size_t n = 0;
     *bytes = 0;
     while (first + n < m->n && m->order[first + n].group == m->order[first].group && n < keys_max) {
         const struct wbcache_item *item = m->order[first + n].item;
-        size_t more = item->key_len + (m->kind == CALL_SET ? item->value_len : 0);
-        if (m->kind == CALL_GET && n > 0 && *bytes + more > MANY_BYTES_MAX) {
+        size_t more = item->key_len + (m->kind == WBCACHE_OP_SET ? item->value_len : 0);
+        if (m->kind == WBCACHE_OP_GET && n > 0 && *bytes + more > MANY_BYTES_MAX) {
             break; /* reads are split freely; a group's writes are all or nothing */
         }
         *bytes += more;
@@ -188,7 +199,7 @@ static void begin_parts(struct many *m)
     for (size_t first = 0; first < m->n; first += n) {
         size_t bytes;
         n = part_length(m, first, &bytes);
-        if (m->kind == CALL_SET && n > 1 && (bytes > MANY_BYTES_MAX || n > LIMIT_REQUEST_KEYS)) {
+        if (m->kind != WBCACHE_OP_GET && n > 1 && (bytes > MANY_BYTES_MAX || n > LIMIT_REQUEST_KEYS)) {
             set_codes(m, first, n, WBCACHE_TOO_BIG);
             continue;
         }
@@ -201,7 +212,7 @@ static void take_item(const struct call *call, const Wbrpc__Result *result, stru
 {
     item->version = result->version;
     item->code = WBCACHE_OK;
-    if (call->kind != CALL_GET) {
+    if (call->op != WBCACHE_OP_GET) {
         return;
     }
     if (!result->found) {
@@ -230,7 +241,7 @@ static void run_parts(struct many *m)
         again = false;
         for (size_t i = 0, n = m->n_parts; i < n; i++) {
             struct call *call = m->parts[i];
-            if (call == NULL || call->code != WBCACHE_TOO_BIG || m->kind != CALL_GET || call->n < 2) {
+            if (call == NULL || call->code != WBCACHE_TOO_BIG || m->kind != WBCACHE_OP_GET || call->n < 2) {
                 continue;
             }
             size_t first = call->first;
@@ -264,13 +275,13 @@ static void take_parts(struct many *m)
 }
 
 static int many_call(
-    struct wbcache *cache, const char *what, enum call_kind kind, struct wbcache_item *items, size_t n)
+    struct wbcache *cache, const char *what, enum wbcache_op_kind kind, struct wbcache_item *items, size_t n)
 {
     client_enter(cache);
     for (size_t i = 0; items != NULL && i < n; i++) {
         items[i].version = 0;
         items[i].code = WBCACHE_INVALID;
-        if (kind == CALL_GET) {
+        if (kind == WBCACHE_OP_GET) {
             items[i].value = NULL;
             items[i].value_len = 0;
         }
@@ -295,7 +306,7 @@ static int many_call(
     }
     if (code != WBCACHE_OK && cache->errmsg[0] == '\0') {
         client_fail(cache, code, "%s: %s: some items were not %s; see each item's code%s", what,
-            wbcache_code_name(code), kind == CALL_GET ? "read" : "written",
+            wbcache_code_name(code), kind == WBCACHE_OP_GET ? "read" : "written",
             code == WBCACHE_TOO_BIG ? " (a group takes 4096 items and 1 MiB of keys and values)" : "");
     }
     return code;
@@ -303,58 +314,15 @@ static int many_call(
 
 int wbcache_mget(struct wbcache *cache, struct wbcache_item *items, size_t n)
 {
-    return many_call(cache, "mget", CALL_GET, items, n);
+    return many_call(cache, "mget", WBCACHE_OP_GET, items, n);
 }
 
 int wbcache_mset(struct wbcache *cache, struct wbcache_item *items, size_t n)
 {
-    return many_call(cache, "mset", CALL_SET, items, n);
+    return many_call(cache, "mset", WBCACHE_OP_SET, items, n);
 }
 
-/* ---- Flush ---- */
-
-static struct call *begin_flush(struct wbcache *cache, uint32_t group, uint64_t deadline_ms)
+int wbcache_mdel(struct wbcache *cache, struct wbcache_item *items, size_t n)
 {
-    struct call *call = client_call_new(cache, CALL_FLUSH, CALL_OF_BLOCKING);
-    if (call == NULL) {
-        return NULL;
-    }
-    Wbrpc__Flush flush = WBRPC__FLUSH__INIT;
-    flush.group = group;
-    request_body(&call->body, WBRPC__REQUEST__OP_FLUSH, &flush.base);
-    call->by_group = true;
-    call->group = group;
-    call->deadline_ms = deadline_ms;
-    if (client_call_begin(cache, call, client_now_ms()) != WBCACHE_OK) {
-        client_call_free(cache, call);
-        return NULL;
-    }
-    return call;
-}
-
-int wbcache_flush(struct wbcache *cache)
-{
-    client_enter(cache);
-    uint64_t deadline_ms = client_now_ms() + cache->options.deadline_ms;
-    int code = client_need_topology(cache, deadline_ms);
-    if (code != WBCACHE_OK) {
-        return code;
-    }
-    struct call *calls[LIMIT_GROUPS] = {0};
-    uint32_t groups = cache->map.group_count;
-    for (uint32_t g = 0; g < groups; g++) {
-        calls[g] = begin_flush(cache, g, deadline_ms);
-    }
-    client_run_blocking(cache);
-    for (uint32_t g = 0; g < groups; g++) {
-        if (calls[g] == NULL) {
-            code = code != WBCACHE_OK ? code : client_fail(cache, WBCACHE_NOMEM, "flush: out of memory");
-            continue;
-        }
-        if (code == WBCACHE_OK) {
-            code = client_outcome(cache, "flush", calls[g]);
-        }
-        client_call_free(cache, calls[g]);
-    }
-    return code;
+    return many_call(cache, "mdel", WBCACHE_OP_DEL, items, n);
 }

@@ -58,6 +58,13 @@ static void fill_group(struct piece *p, const Wbrpc__GroupStatus *from, struct w
         .misses = from->misses,
         .flush_failures = from->flush_failures,
         .fenced = from->fenced,
+        .evicted = from->evicted,
+        .expired = from->expired,
+        .expiring = from->expiring,
+        .sessions = from->sessions,
+        .session_results = from->session_results,
+        .session_bytes = from->session_bytes,
+        .contact_age_ms = from->contact_age_ms,
     };
     if (to != NULL) {
         *to = g;
@@ -86,6 +93,8 @@ static void fill_node(struct piece *p, const struct cluster_node *known, const s
         n.connections = from->connections;
         n.memory_bytes = from->memory_bytes;
         n.requests = from->requests;
+        n.cache_bytes = from->cache_bytes;
+        n.memory_max_bytes = from->memory_max_bytes;
         n.cluster_id = piece_text(p, from->cluster_id);
         n.group_count = from->group_count;
         n.n_groups = from->n_groups;

@@ -259,15 +259,15 @@ static void ten_thousand_pipelined_calls_are_each_answered_once(void **state)
     for (size_t i = 0; i < N; i++) {
         struct wbcache_reply reply;
         assert_int_equal(wbcache_receive(cache, &reply, 60000), WBCACHE_OK);
-        assert_int_equal(reply.code, WBCACHE_OK);
+        assert_int_equal(reply.result.code, WBCACHE_OK);
         unsigned char *tag = reply.tag;
         assert_true(tag >= seen && tag < seen + N && *tag == 0);
         *tag = 1;
         if ((tag - seen) % 3 == 0) {
             char key[16];
             size_t len = (size_t)snprintf(key, sizeof key, "k%td", tag - seen);
-            assert_int_equal(reply.value_len, len);
-            assert_memory_equal(reply.value, key, len);
+            assert_int_equal(reply.result.value_len, len);
+            assert_memory_equal(reply.result.value, key, len);
         }
     }
     struct wbcache_reply none;

@@ -19,6 +19,7 @@ void fake_db_init(struct fake_db *db, struct sim_clock *clock)
         .work_min_us = 500,
         .work_max_us = 8000,
         .slow_max_us = 2000000,
+        .load_bytes_max = 16, /* about two of the values that the simulated clients write */
     };
     for (unsigned g = 0; g < SIM_GROUPS_MAX; g++) {
         list_init(&db->fences[g].waiting);

@@ -64,6 +64,9 @@ struct fake_db {
     uint64_t slow_max_us;
     uint64_t latency_min_us, latency_max_us; /* of the network, one way */
     uint64_t work_min_us, work_max_us;       /* of a transaction */
+    size_t
+        load_bytes_max; /* values of one load's answer together: the others are later; at least one is there
+                         */
     /* Called at the moment of each COMMIT of a batch, before the rows change; may be NULL. */
     void (*on_commit)(void *data, uint32_t group, uint64_t batch, const struct fake_write *writes, size_t n);
     void *on_commit_data;
@@ -106,6 +109,7 @@ struct fake_loader {
     const struct loader_events *events;
     void *events_data;
     struct list loads;
+    struct list searches;
 };
 extern const struct loader_ops fake_loader_ops; /* data: the fake_loader */
 void fake_loader_init(struct fake_loader *l, struct fake_db *db, struct sim_gate *gate,

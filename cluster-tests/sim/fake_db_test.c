@@ -353,7 +353,31 @@ struct heard_load {
     uint32_t n;
     uint64_t version, last_batch;
     bool fence_found;
+    uint32_t later_n;
+    char later[4][8]; /* keys, as expired */
+    unsigned searched;
+    uint32_t expired_n;
+    char expired[4][8];
 };
+
+static void keep_keys(char (*out)[8], const struct bytes *keys, uint32_t n)
+{
+    assert_true(n <= 4);
+    for (uint32_t i = 0; i < n; i++) {
+        assert_true(keys[i].len < sizeof out[0]);
+        memset(out[i], 0, sizeof out[0]);
+        memcpy(out[i], keys[i].data, keys[i].len);
+    }
+}
+
+static void on_expired_found(void *data, uint64_t token, const struct bytes *keys, uint32_t n)
+{
+    struct heard_load *h = data;
+    assert_int_equal(token, 78);
+    h->searched++;
+    h->expired_n = n;
+    keep_keys(h->expired, keys, n);
+}
 
 static void on_loaded(void *data, uint64_t token, const struct load_result *result)
 {
@@ -364,6 +388,8 @@ static void on_loaded(void *data, uint64_t token, const struct load_result *resu
     h->version = result->n > 0 ? result->rows[0].version : 0;
     h->last_batch = result->last_batch;
     h->fence_found = result->fence_found;
+    h->later_n = result->later_n;
+    keep_keys(h->later, result->later, result->later_n);
 }
 
 static void on_load_failed(void *data, uint64_t token, const struct flush_error *error)
@@ -372,9 +398,10 @@ static void on_load_failed(void *data, uint64_t token, const struct flush_error 
     h->failed++;
 }
 
+static const struct loader_events load_events = {on_loaded, on_load_failed, on_expired_found};
+
 static void a_load_gives_rows_and_the_fence_of_one_moment(void **state)
 {
-    static const struct loader_events load_events = {on_loaded, on_load_failed};
     struct world w;
     struct heard_load heard = {0};
     struct fake_loader loader;
@@ -403,6 +430,84 @@ static void a_load_gives_rows_and_the_fence_of_one_moment(void **state)
     world_deinit(&w);
 }
 
+/* The keys y and x, whose rows have the value @value; x expires at 1700000000000. */
+static void fill(struct world *w, const char *value)
+{
+    claim(w);
+    take(w, &w->a, 1);
+    send(&w->a, 10, 0, value);
+    run(w);
+    assert_int_equal(w->a.committed, 1);
+}
+
+static void what_does_not_fit_in_a_load_is_later(void **state)
+{
+    struct world w;
+    struct heard_load heard = {0};
+    struct fake_loader loader;
+    world_init(&w, 1);
+    fake_loader_init(&loader, &w.db, &w.a.gate, &load_events, &heard);
+    fill(&w, "a value of 17 b..");
+    const struct bytes keys[] = {bytes_from_text("absent"), bytes_from_text("x"), bytes_from_text("y")};
+    fake_loader_ops.load(&loader, 77, &id, keys, 3);
+    run(&w);
+    assert_int_equal(heard.n, 1); /* though it alone is too long */
+    assert_int_equal(heard.later_n, 1);
+    assert_string_equal(heard.later[0], "y");
+    fake_loader_ops.load(&loader, 77, &id, &keys[2], 1);
+    run(&w);
+    assert_int_equal(heard.n, 1);
+    assert_int_equal(heard.later_n, 0);
+    w.db.load_bytes_max = 34;
+    fake_loader_ops.load(&loader, 77, &id, keys, 3);
+    run(&w);
+    assert_int_equal(heard.n, 2);
+    assert_int_equal(heard.later_n, 0);
+    fake_loader_deinit(&loader);
+    world_deinit(&w);
+}
+
+static void expired_rows_are_found_the_earliest_first(void **state)
+{
+    struct world w;
+    struct heard_load heard = {0};
+    struct fake_loader loader;
+    world_init(&w, 1);
+    fake_loader_init(&loader, &w.db, &w.a.gate, &load_events, &heard);
+    fill(&w, "v");
+    struct flush_row rows[] = {
+        {.key = bytes_from_text("late"), .version = 1, .expires_at_ms = 1700000000002},
+        {.key = bytes_from_text("soon"), .version = 1, .expires_at_ms = 1},
+        {.key = bytes_from_text("next"), .version = 1, .expires_at_ms = 1700000000001},
+    };
+    struct flush_batch batch;
+    flush_batch_init(&batch);
+    flush_batch_build(&batch, 11, 10, rows, 3);
+    fake_flusher_ops.send(&w.a.flusher, &batch);
+    run(&w);
+    fake_loader_ops.find_expired(&loader, 78, 1700000000002, 4);
+    assert_int_equal(heard.searched, 0); /* never from inside the call */
+    run(&w);
+    assert_int_equal(heard.expired_n, 3); /* not the one of this very millisecond */
+    assert_string_equal(heard.expired[0], "soon");
+    assert_string_equal(heard.expired[1], "x");
+    assert_string_equal(heard.expired[2], "next");
+    fake_loader_ops.find_expired(&loader, 78, UINT64_MAX, 2);
+    run(&w);
+    assert_int_equal(heard.expired_n, 2);
+    assert_string_equal(heard.expired[1], "x");
+    fake_db_set_down(&w.db, true);
+    fake_loader_ops.find_expired(&loader, 78, UINT64_MAX, 4);
+    run(&w);
+    assert_int_equal(heard.searched, 3);
+    assert_int_equal(heard.expired_n, 0);
+    fake_loader_ops.find_expired(&loader, 78, UINT64_MAX, 4);
+    fake_loader_deinit(&loader); /* under way: silence */
+    run(&w);
+    assert_int_equal(heard.searched, 3);
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +522,8 @@ int main(void)
         cmocka_unit_test(a_server_that_goes_down_commits_nothing_more),
         cmocka_unit_test(nothing_is_heard_after_disconnect),
         cmocka_unit_test(a_load_gives_rows_and_the_fence_of_one_moment),
+        cmocka_unit_test(what_does_not_fit_in_a_load_is_later),
+        cmocka_unit_test(expired_rows_are_found_the_earliest_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,9 @@
 
 #include <stdio.h>
 
+#include "cluster-tests/history.h"
 #include "cluster-tests/sim/fake_db.h"
+#include "cluster-tests/sim/sim_defects.h"
 #include "cluster-tests/sim/sim_history.h"
 #include "cluster-tests/sim/sim_io.h"
 #include "node/group.h"
@@ -26,24 +28,61 @@ enum {
 
 struct sim_config {
     uint64_t seed;
-    unsigned steps;             /* faults; 0: 60 */
-    enum fake_db_defect defect; /* what the database does wrong, to see it caught */
-    bool defect_lease;          /* reads do not ask for the lease */
-    FILE *trace;                /* every line; NULL: none */
+    unsigned steps;              /* faults; 0: 60 */
+    enum fake_db_defect defect;  /* what the database does wrong, to see it caught */
+    enum sim_defect node_defect; /* what the nodes or the clients do wrong, likewise */
+    FILE *trace;                 /* every line; NULL: none */
+    FILE *history;               /* what the clients saw, see history.h; NULL: not written */
 };
+
+/* What a run reached. X(name, text) */
+#define SIM_COUNTS(X)                                                                                        \
+    X(virtual_ms, "ms of virtual time")                                                                      \
+    X(offices, "offices of leaders")                                                                         \
+    X(crashes, "crashes")                                                                                    \
+    X(clocks_set, "clocks set")                                                                              \
+    X(entries, "log entries")                                                                                \
+    X(writes, "writes in the log")                                                                           \
+    X(many_keys, "entries with several writes")                                                              \
+    X(snapshots_installed, "snapshots installed")                                                            \
+    X(commits, "commits of the database")                                                                    \
+    X(flushed_rows, "rows flushed")                                                                          \
+    X(lost_answers, "commits that nobody heard of")                                                          \
+    X(takes, "fences taken")                                                                                 \
+    X(takes_that_waited, "of them, behind another transaction")                                              \
+    X(refused_by_fence, "refused by the fence")                                                              \
+    X(deep_pipelines, "entries applied with several batches in flight")                                      \
+    X(acknowledged, "updates acknowledged")                                                                  \
+    X(refused, "requests refused")                                                                           \
+    X(unknown, "requests of which nobody knows")                                                             \
+    X(retries, "retries")                                                                                    \
+    X(late_tries, "tries that came when the client had its answer")                                          \
+    X(answers_repeated, "answers given again")                                                               \
+    X(sessions_expired, "answers that a session is not known")                                               \
+    X(sessions_forgotten, "of them, unknown outcomes")                                                       \
+    X(conditions_failed, "conditions that did not hold")                                                     \
+    X(flushed_answers, "updates answered as flushed")                                                        \
+    X(not_flushed, "answers that something is not yet flushed")                                              \
+    X(reads, "keys read")                                                                                    \
+    X(stale_reads, "stale reads")                                                                            \
+    X(scans, "whole scans")                                                                                  \
+    X(expired, "keys expired")                                                                               \
+    X(evicted, "entries evicted")                                                                            \
+    X(judged, "keys judged for linearizability")                                                             \
+    X(too_hard, "keys too hard to judge")
 
 struct sim_result {
     bool failed;
-    char failure[512];
+    char failure[4096];
     char trace[SIM_TRACE_LINES][SIM_TRACE_BYTES]; /* the last lines, oldest first */
     unsigned trace_lines;
     uint64_t trace_hash; /* of all lines: equal for equal runs */
-    /* What the run reached. */
-    uint64_t virtual_ms, entries, writes, acknowledged, unknown, refused, reads, commits, flushed_rows,
-        lost_answers, takes, takes_that_waited, refused_by_fence, offices, crashes, many_keys,
-        snapshots_installed, deep_pipelines;
+#define X(name, text) uint64_t name;
+    SIM_COUNTS(X)
+#undef X
 };
 
+void sim_result_add(struct sim_result *sum, const struct sim_result *r); /* the counts */
 void sim_run(const struct sim_config *config, struct sim_result *result);
 
 /* ---- Between the files of the simulator ---- */
@@ -63,6 +102,7 @@ struct sim_seat {
     bool closed;
     bool starting;
     uint64_t gate_term; /* 0: closed */
+    uint64_t led_us;    /* when its office was last seen open, or it started */
 };
 
 struct sim_node {
@@ -71,36 +111,99 @@ struct sim_node {
     struct sim_gate gate;
     bool alive;    /* a process runs */
     bool crashing; /* power is off, its memory is being released */
+    uint64_t life; /* which process this is */
     uint64_t boot_offset_ms;
     int64_t wall_offset_ms;
     struct sim_seat seats[SIM_GROUPS_MAX];
     struct sim_event turn, wake, fate; /* fate: restart or resume */
 };
 
+enum sim_op_kind { SIM_GET, SIM_EXISTS, SIM_SCAN, SIM_UPDATE, SIM_WAIT, SIM_OPEN };
+
+/* One request on its way to a node, there, or back. */
+struct sim_try {
+    struct list link; /* in op->tries */
+    struct sim_op *op;
+    unsigned node;
+    struct group_request request;
+    struct operation_result results[SIM_OP_KEYS_MAX];
+    struct group_scan scan;
+    const char *prefix; /* of a scan */
+    uint32_t given;     /* by a scan: keys, by bits */
+    struct sim_event travel;
+    bool submitted; /* the group has the request */
+    bool late;      /* on its way for very long */
+};
+
+/* What a client heard of an operation. */
+struct sim_told {
+    bool heard;
+    enum status status;
+    uint64_t versions[SIM_OP_KEYS_MAX]; /* 0: nothing was written */
+};
+
+/* What a client wants, until it has its answer or gives up, and nothing is under way any more. */
 struct sim_op {
     struct list link; /* in sim->ops */
     struct sim *sim;
-    struct sim_client *client; /* NULL: it gave up waiting */
-    unsigned node;
+    struct sim_client *client; /* NULL: nobody waits for it */
+    enum sim_op_kind kind;
     uint32_t group;
     unsigned n;
     unsigned keys[SIM_OP_KEYS_MAX];
     uint64_t serials[SIM_OP_KEYS_MAX];
-    uint64_t floors[SIM_KEYS_MAX]; /* of the op's keys; of a flush: of all keys */
-    char texts[SIM_OP_KEYS_MAX][32];
-    struct bytes names[SIM_OP_KEYS_MAX], values[SIM_OP_KEYS_MAX];
-    struct group_result results[SIM_OP_KEYS_MAX];
-    struct group_request request;
-    struct sim_event travel, patience;
-    bool submitted; /* the group has the request */
+    struct sim_before befores[SIM_KEYS_MAX]; /* of the op's keys; of a wait and a scan: of all keys */
+    char texts[SIM_OP_KEYS_MAX][SIM_VALUE_BYTES];
+    struct bytes names[SIM_OP_KEYS_MAX];
+    struct operation operations[SIM_OP_KEYS_MAX];
+    bool stale, inspect, flushed;
+    uint64_t wait_index;
+    struct sim_scan *scan;
+    /* its tries */
+    struct list tries;
+    struct sim_try *current; /* the one whose answer counts */
+    unsigned tries_left;
+    struct sim_event patience; /* with the current one, or until the next one */
+    bool uncertain;            /* some try may have been executed, or may still be */
+    bool resolved;
+    uint64_t session, sequence;    /* 0: none */
+    struct list of_session;        /* in sim_session.awaited until resolved */
+    bool forgotten;                /* SESSION_EXPIRED was the answer */
+    struct sim_told told;          /* of what is remembered: each answer must be this one */
+    size_t lines[SIM_OP_KEYS_MAX]; /* in sim->lines */
+};
+
+/* A scan, from its first request to the last. */
+struct sim_scan {
+    unsigned node;
+    uint64_t life; /* of the node's process: another one knows nothing of the cursor */
+    uint32_t group;
+    bool stale;
+    const char *prefix;
+    uint32_t looks;
+    uint64_t cursor;
+    uint32_t present; /* keys, by bits: those that were in the node's memory at each request */
+    uint32_t given;   /* likewise: those that were given */
+};
+
+/* A session of one client with one group. */
+struct sim_session {
+    uint64_t id; /* 0: none */
+    bool opening;
+    uint64_t sequence;   /* the last one used */
+    struct list awaited; /* of sim_op, by sequence */
 };
 
 struct sim_client {
     struct sim *sim;
     unsigned index;
     bool reader; /* asks every node, and often: it would see a leader that does not know that it is none */
-    unsigned waiting; /* ops of the burst that are not answered */
+    bool once;   /* its writes have sessions */
+    unsigned waiting; /* ops that are not resolved */
     unsigned leader[SIM_GROUPS_MAX];
+    struct sim_session sessions[SIM_GROUPS_MAX];
+    struct sim_scan *scan; /* the one that it is at, or NULL */
+    bool scanning;         /* a request of it is under way */
     struct sim_event think;
 };
 
@@ -111,17 +214,23 @@ struct sim {
     struct sim_net net;
     struct fake_db db;
     struct sim_history history;
+    struct history lines; /* what the clients saw, for the judge of linearizability */
     unsigned n_nodes, n_groups, n_clients, n_keys;
     struct group_config group_config;
     struct replica_config replica_config;
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_client clients[SIM_CLIENTS_MAX];
     struct list ops;
-    bool calm;  /* no more faults, no more writes */
-    bool quiet; /* no more trace: it is over */
+    unsigned evict_permille;     /* of a loop's turns: it gives back some memory */
+    uint64_t group_memory_bytes; /* what a group may hold if its clean entries are all that can go */
+    uint64_t late_tries, lives;
+    bool sessions_are_few; /* so few that some are forgotten */
+    bool calm;             /* no more faults, no more writes */
+    bool quiet;            /* no more trace: it is over */
     unsigned faults_left;
-    struct sim_event fault, weather;
-    struct sim_node *turned; /* the node whose turn was the last step */
+    struct sim_event fault, weather, lag;
+    unsigned lagging, lag_step; /* the node that hears late, and how far that has gone */
+    struct sim_node *turned;    /* the node whose turn was the last step */
 };
 
 void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -136,12 +245,53 @@ void sim_node_resume(struct sim_node *n);
 void sim_node_touch(struct sim_node *n);
 void sim_node_deinit(struct sim_node *n);
 uint64_t sim_node_now_ms(const struct sim_node *n);
+/* The time of day on a clock that is @offset_ms ahead. */
+uint64_t sim_wall_ms(const struct sim *sim, int64_t offset_ms);
 
 /* sim_client.c */
 void sim_client_init(struct sim *sim, unsigned index);
+void sim_client_deinit(struct sim_client *c);
+
+/* sim_op.c */
+struct sim_op *sim_op_create(struct sim *sim, enum sim_op_kind kind, const unsigned *keys, unsigned n);
+/* Send the prepared @op to @node for the first time. It frees itself. */
+void sim_op_start(struct sim_op *op, struct sim_client *client, unsigned node);
 /* Read @key at node @node on nobody's behalf; the history checks the answer. */
 void sim_read(struct sim *sim, unsigned key, unsigned node);
 void sim_ops_deinit(struct sim *sim);
+
+/* sim_answer.c */
+/* An answer has come: whoever still waits for it, what it says must be true. */
+void sim_answer_judge(struct sim_try *t);
+/* @op is over. @t is the answer that ended it; NULL: nobody knows what became of it. @done: it happened; else
+ * it certainly did not, and never will. */
+void sim_answer_record(struct sim_op *op, const struct sim_try *t, bool done);
+/* Begin the lines of the clients' history that @op will have. */
+void sim_answer_begin(struct sim_op *op);
+
+/* sim_ask.c: what to ask. */
+/* NULL: nothing just now. *@node is to be asked. */
+struct sim_op *sim_ask(struct sim_client *c, unsigned *node);
+
+/* sim_scan.c: scans, which are several requests to one node. */
+/* The next step of the client's scan, or the first of a new one at *@node. NULL: the last one is under way.
+ */
+struct sim_op *sim_scan_step(struct sim_client *c, unsigned *node);
+/* A step is being answered by the node's group: what does the group hold? */
+void sim_scan_seen(struct sim_try *t);
+/* What a step's answer gave, by bits; each key of it must be right. */
+uint32_t sim_scan_judge(struct sim_try *t);
+/* A step is over with the answer @t; the scan is given up when @t is NULL. */
+void sim_scan_answered(struct sim_op *op, const struct sim_try *t);
+
+/* sim_end.c: when all is healed. */
+bool sim_settle(struct sim *sim);
+/* What the cluster, the database and the clients hold must agree. */
+void sim_compare(struct sim *sim);
+
+/* sim.c */
+/* Run until the virtual time @until_us. False: something has failed. */
+bool sim_run_until(struct sim *sim, uint64_t until_us);
 
 /* sim_faults.c */
 void sim_faults_start(struct sim *sim);

@@ -1,6 +1,8 @@
 /* What goes wrong, and when: drawn from the seed. */
 #include "cluster-tests/sim/sim.h"
 
+enum { LAG_STEPS = 2, LAG_STEP_US = 200 * 1000, LAG_STEP_EVERY_US = 450 * 1000 };
+
 static void on_restart(struct sim_event *event)
 {
     struct sim_node *n = list_entry(event, struct sim_node, fate);
@@ -110,9 +112,53 @@ static void on_fair_weather(struct sim_event *event)
     struct sim *sim = list_entry(event, struct sim, weather);
     sim_trace(sim, "network and database are as they should be");
     sim_net_heal(&sim->net);
+    sim_cancel(&sim->clock, &sim->lag);
     sim->net.loss_permille = 0;
     sim->net.latency_max_us = 2000;
     fake_db_set_down(&sim->db, false);
+}
+
+/* A leader hears from the others later and later, so slowly that it stays in office; then nobody hears it any
+ * more. So it is the last one to notice that there is another leader, and has much in flight that is long
+ * committed. */
+static void on_lag(struct sim_event *event)
+{
+    struct sim *sim = list_entry(event, struct sim, lag);
+    struct sim_net *net = &sim->net;
+    bool last = sim->lag_step++ == LAG_STEPS;
+    for (unsigned i = 0; i < sim->n_nodes; i++) {
+        if (last) {
+            sim_net_cut(net, sim->lagging, i, true);
+        } else {
+            net->detour_us[i][sim->lagging] += LAG_STEP_US;
+        }
+    }
+    sim_trace(sim, last ? "network: nobody hears node %u" : "network: node %u hears late", sim->lagging);
+    if (!last) {
+        sim_schedule(&sim->clock, &sim->lag, NULL, LAG_STEP_EVERY_US, on_lag);
+    } else if (!sim_scheduled(&sim->weather)) {
+        sim_schedule(
+            &sim->clock, &sim->weather, NULL, 1000 * sim_between(&sim->clock, 300, 1200), on_fair_weather);
+    }
+}
+
+static void lag(struct sim *sim)
+{
+    if (!sim_scheduled(&sim->lag) && sim->net.loss_permille == 0) {
+        sim->lagging = leading_node(sim)->index;
+        sim->lag_step = 0;
+        sim_schedule(&sim->clock, &sim->lag, NULL, 0, on_lag);
+    }
+}
+
+/* Somebody sets a node's clock, now and then quite wrong. */
+static void set_clock(struct sim *sim)
+{
+    struct sim_node *n = any_node(sim);
+    int64_t most_ms = sim_chance(&sim->clock, 200) ? 600 * 1000 : 3000;
+    n->wall_offset_ms = (int64_t)sim_between(&sim->clock, 0, 2 * (uint64_t)most_ms) - most_ms;
+    sim->result->clocks_set++;
+    sim_trace(sim, "node %u: its clock is set, to %lld ms ahead", n->index, (long long)n->wall_offset_ms);
 }
 
 static void on_fault(struct sim_event *event)
@@ -122,7 +168,7 @@ static void on_fault(struct sim_event *event)
         return;
     }
     sim->faults_left--;
-    switch (sim_random(&sim->clock, 16)) {
+    switch (sim_random(&sim->clock, 18)) {
     case 0:
         crash(sim, any_node(sim));
         break;
@@ -159,6 +205,12 @@ static void on_fault(struct sim_event *event)
     case 13:
         slow_disk(sim);
         break;
+    case 14:
+        set_clock(sim);
+        break;
+    case 15:
+        lag(sim);
+        break;
     default:
         break; /* a quiet time */
     }
@@ -189,6 +241,7 @@ void sim_faults_stop(struct sim *sim)
     sim->faults_left = 0;
     sim_cancel(&sim->clock, &sim->fault);
     sim_cancel(&sim->clock, &sim->weather);
+    sim_cancel(&sim->clock, &sim->lag);
     on_fair_weather(&sim->weather);
     sim->db.cut_permille = 0;
     sim->db.transient_permille = 0;

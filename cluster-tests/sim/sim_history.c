@@ -1,3 +1,5 @@
+/* The log, as the first replica applies it, and what must agree with it: the other replicas, the flushed
+ * index, the database. */
 #include "cluster-tests/sim/sim_history.h"
 
 #include <inttypes.h>
@@ -14,6 +16,8 @@
 
 void sim_history_init(struct sim_history *h, unsigned n_keys, uint32_t group_count)
 {
+    static const enum sim_key_kind kinds[] = {
+        SIM_PLAIN, SIM_COUNTER, SIM_EXPIRING, SIM_LIST, SIM_PLAIN, SIM_EXPIRING, SIM_PLAIN, SIM_COUNTER};
     CHECK(n_keys <= SIM_KEYS_MAX);
     memset(h, 0, sizeof *h);
     h->n_keys = n_keys;
@@ -21,18 +25,27 @@ void sim_history_init(struct sim_history *h, unsigned n_keys, uint32_t group_cou
         struct sim_key *key = &h->keys[k];
         snprintf(key->name, sizeof key->name, "key%u", k);
         key->group = slot_group(slot_of(bytes_from_text(key->name)), group_count);
+        key->kind = kinds[k % (sizeof kinds / sizeof *kinds)];
+    }
+    for (unsigned g = 0; g < SIM_GROUPS_MAX; g++) {
+        sim_once_init(&h->groups[g].once);
     }
 }
 
 void sim_history_deinit(struct sim_history *h)
 {
     for (unsigned k = 0; k < h->n_keys; k++) {
+        for (size_t i = 0; i < h->keys[k].n; i++) {
+            value_unref(h->keys[k].records[i].value);
+        }
         free(h->keys[k].records);
     }
     for (unsigned g = 0; g < SIM_GROUPS_MAX; g++) {
         free(h->groups[g].points);
+        sim_once_deinit(&h->groups[g].once);
     }
     free(h->refused);
+    free(h->written_at);
 }
 
 void sim_history_fail(struct sim_history *h, const char *format, ...)
@@ -51,26 +64,27 @@ uint64_t sim_history_serial(struct sim_history *h)
 {
     uint64_t serial = ++h->serials;
     if (serial >= h->serials_capacity) {
-        uint64_t capacity = h->serials_capacity == 0 ? 1024 : 2 * h->serials_capacity;
+        uint64_t old = h->serials_capacity, capacity = old == 0 ? 1024 : 2 * old;
         h->refused = xrealloc(h->refused, capacity * sizeof *h->refused);
-        memset(h->refused + h->serials_capacity, 0, (capacity - h->serials_capacity) * sizeof *h->refused);
+        h->written_at = xrealloc(h->written_at, capacity * sizeof *h->written_at);
+        memset(h->refused + old, 0, (capacity - old) * sizeof *h->refused);
+        memset(h->written_at + old, 0, (capacity - old) * sizeof *h->written_at);
         h->serials_capacity = capacity;
     }
     return serial;
 }
 
-size_t sim_value_text(uint64_t serial, char *out)
+size_t sim_value_text(enum sim_key_kind kind, uint64_t serial, char *out)
 {
-    return (size_t)snprintf(out, 32, "value-%" PRIu64, serial);
+    return (size_t)snprintf(
+        out, SIM_VALUE_BYTES, kind == SIM_LIST ? "%" PRIu64 ";" : "value-%" PRIu64, serial);
 }
 
-static uint64_t serial_of(struct bytes value)
+int64_t sim_history_number(struct bytes value)
 {
-    char text[32];
-    CHECK(value.len > 6 && value.len < sizeof text);
-    memcpy(text, value.data, value.len);
-    text[value.len] = '\0';
-    return strtoull(text + 6, NULL, 10);
+    char copy[SIM_VALUE_BYTES] = "";
+    memcpy(copy, value.data, value.len < sizeof copy ? value.len : sizeof copy - 1);
+    return strtoll(copy, NULL, 10);
 }
 
 static struct sim_key *key_of(struct sim_history *h, struct bytes name)
@@ -83,7 +97,7 @@ static struct sim_key *key_of(struct sim_history *h, struct bytes name)
     return NULL;
 }
 
-static const struct sim_record *find_version(const struct sim_key *key, uint64_t version)
+const struct sim_record *sim_history_version(const struct sim_key *key, uint64_t version)
 {
     for (size_t i = key->n; i > 0; i--) {
         if (key->records[i - 1].version == version) {
@@ -109,26 +123,96 @@ const struct sim_record *sim_history_newest(const struct sim_history *h, unsigne
     return newest_before(&h->keys[key], UINT64_MAX);
 }
 
+struct sim_before sim_history_before(const struct sim_history *h, unsigned k)
+{
+    const struct sim_key *key = &h->keys[k];
+    return (struct sim_before){.floor = key->floor,
+        .gone = key->gone,
+        .acknowledged = key->acknowledged,
+        .stamp_ms = h->groups[key->group].stamp_ms};
+}
+
+/* A set whose expiry is past deletes the key, and so does such an expire. */
+void sim_history_asked(struct sim_history *h, unsigned k, const struct operation *op)
+{
+    struct sim_key *key = &h->keys[k];
+    key->deletes_asked += op->kind == OPERATION_DEL || op->expires;
+    key->rewrites_asked += op->kind == OPERATION_EXPIRE;
+}
+
 /* ---- The log ---- */
 
-static void record_write(struct sim_history *h, struct sim_key *key, const struct sim_record *record)
+/* Of the text that a write of @key adds to what is there; the whole of it where nothing is added. */
+static struct bytes added(const struct sim_key *key, const struct sim_record *before, struct bytes value)
 {
-    if (key->n > 0 && key->records[key->n - 1].version >= record->version) {
-        sim_history_fail(h, "%s: version %" PRIu64 " is written after version %" PRIu64, key->name,
-            record->version, key->records[key->n - 1].version);
+    size_t kept = key->kind == SIM_LIST && before != NULL && before->value != NULL ? before->value->len : 0;
+    if (kept > value.len || (kept > 0 && memcmp(value.data, before->value->data, kept) != 0)) {
+        return bytes_of(NULL, 0);
     }
-    if (record->serial != 0) {
-        if (record->serial > h->serials || h->refused[record->serial]) {
-            sim_history_fail(h,
-                "%s: value %" PRIu64 " was refused or never written, yet it is in the log at %" PRIu64,
-                key->name, record->serial, record->index);
-        }
-        for (size_t i = 0; i < key->n; i++) {
-            if (key->records[i].serial == record->serial) {
-                sim_history_fail(h, "%s: value %" PRIu64 " was executed twice, at %" PRIu64 " and %" PRIu64,
-                    key->name, record->serial, key->records[i].index, record->index);
-            }
-        }
+    return bytes_of(value.data + kept, value.len - kept);
+}
+
+/* @record writes a value with a serial number. */
+static void record_serial(
+    struct sim_history *h, struct sim_key *key, const struct sim_record *before, struct sim_record *record)
+{
+    char expected[SIM_VALUE_BYTES];
+    struct bytes text = added(key, before, value_bytes(record->value));
+    size_t prefix = key->kind == SIM_LIST ? 0 : strlen("value-");
+    uint64_t serial = text.len <= prefix
+                          ? 0
+                          : (uint64_t)sim_history_number(bytes_of(text.data + prefix, text.len - prefix));
+    if (!bytes_equal(text, bytes_of(expected, sim_value_text(key->kind, serial, expected))) || serial == 0 ||
+        serial > h->serials) {
+        sim_history_fail(h,
+            "%s: what is in the log at %" PRIu64 " is no value that a client could have written", key->name,
+            record->index);
+        return;
+    }
+    record->serial = serial;
+    if (h->refused[serial]) {
+        sim_history_fail(h,
+            "%s: a client was told that value %" PRIu64
+            " was not written: refused, yet it is in the log at %" PRIu64,
+            key->name, serial, record->index);
+    }
+    if (h->written_at[serial] == 0) {
+        h->written_at[serial] = record->index;
+        return;
+    }
+    bool rewritten = before != NULL && before->serial == serial && key->rewrites < key->rewrites_asked;
+    key->rewrites += rewritten;
+    if (!rewritten) {
+        sim_history_fail(h, "%s: value %" PRIu64 " was executed twice, at %" PRIu64 " and %" PRIu64,
+            key->name, serial, h->written_at[serial], record->index);
+    }
+}
+
+/* Somebody must have asked for it, or it was due. */
+static void record_delete(struct sim_history *h, struct sim_key *key, const struct sim_record *before,
+    const struct sim_record *record)
+{
+    if (before != NULL && sim_record_expired(before, record->stamp_ms)) {
+        h->expired++;
+    } else if (key->deletes++ == key->deletes_asked) {
+        sim_history_fail(h,
+            "%s: it is deleted at %" PRIu64 ", though its time has not come, and nobody asked for it",
+            key->name, record->index);
+    }
+}
+
+/* Takes over the record's reference. */
+static void record_write(struct sim_history *h, struct sim_key *key, struct sim_record *record)
+{
+    const struct sim_record *before = key->n == 0 ? NULL : &key->records[key->n - 1];
+    if (before != NULL && before->version >= record->version) {
+        sim_history_fail(h, "%s: version %" PRIu64 " is written after version %" PRIu64, key->name,
+            record->version, before->version);
+    }
+    if (record->value == NULL) {
+        record_delete(h, key, before, record);
+    } else if (key->kind != SIM_COUNTER) {
+        record_serial(h, key, before, record);
     }
     if (key->n == key->capacity) {
         key->capacity = key->capacity == 0 ? 64 : 2 * key->capacity;
@@ -138,26 +222,61 @@ static void record_write(struct sim_history *h, struct sim_key *key, const struc
     h->writes++;
 }
 
-static void record_entry(struct sim_history *h, struct sim_group_history *g, uint64_t index, struct bytes raw)
+static void record_writes(
+    struct sim_history *h, uint32_t group, uint64_t index, uint64_t stamp_ms, const Wblog__Writes *writes)
 {
+    struct sim_group_history *g = &h->groups[group];
+    g->many_keys += writes->n_writes > 1;
+    for (size_t i = 0; i < writes->n_writes; i++) {
+        const Wblog__Write *w = writes->writes[i];
+        struct sim_key *key = key_of(h, pb_bytes(w->key));
+        CHECK(key != NULL);
+        struct sim_record record = {.index = index,
+            .version = g->version_base + (index << 16 | i),
+            .value = w->has_value ? value_create(pb_bytes(w->value)) : NULL,
+            .expires_at_ms = w->has_expires_at_ms ? w->expires_at_ms : 0,
+            .after_ms = g->after_ms,
+            .stamp_ms = stamp_ms};
+        record_write(h, key, &record);
+    }
+    for (size_t i = 0; i < writes->n_outcomes; i++) {
+        const Wblog__Outcome *o = writes->outcomes[i];
+        sim_history_outcome(h, group, o->session, o->sequence, index, o->status);
+    }
+}
+
+/* An open entry is filled from when the last one of its kind was proposed, or its leader's office began. */
+static void record_time(
+    struct sim_history *h, struct sim_group_history *g, uint64_t index, const Wblog__Entry *entry)
+{
+    if (entry->stamp_ms < g->stamp_ms) {
+        sim_history_fail(h, "the stamp goes back at %" PRIu64 ", from %" PRIu64 " to %" PRIu64, index,
+            g->stamp_ms, (uint64_t)entry->stamp_ms);
+    }
+    if (entry->term != g->term) {
+        g->term = entry->term;
+        g->after_ms = g->stamp_ms;
+    }
+    g->stamp_ms = entry->stamp_ms;
+}
+
+static void record_entry(struct sim_history *h, uint32_t group, uint64_t index, struct bytes raw)
+{
+    struct sim_group_history *g = &h->groups[group];
     struct arena arena;
     arena_init(&arena);
     Wblog__Entry *entry;
     if (log_entry_decode(raw, &arena, &entry) != STATUS_OK) {
         sim_history_fail(h, "the entry at %" PRIu64 " cannot be decoded", index);
-    } else if (entry->command_case == WBLOG__ENTRY__COMMAND_GENESIS && g->version_base == 0) {
+        arena_deinit(&arena);
+        return;
+    }
+    record_time(h, g, index, entry);
+    if (entry->command_case == WBLOG__ENTRY__COMMAND_GENESIS && g->version_base == 0) {
         g->version_base = entry->genesis->version_base;
     } else if (entry->command_case == WBLOG__ENTRY__COMMAND_WRITES) {
-        g->many_keys += entry->writes->n_writes > 1;
-        for (size_t i = 0; i < entry->writes->n_writes; i++) {
-            const Wblog__Write *w = entry->writes->writes[i];
-            struct sim_key *key = key_of(h, pb_bytes(w->key));
-            CHECK(key != NULL);
-            struct sim_record record = {.index = index,
-                .version = g->version_base + (index << 16 | i),
-                .serial = w->has_value ? serial_of(pb_bytes(w->value)) : 0};
-            record_write(h, key, &record);
-        }
+        record_writes(h, group, index, entry->stamp_ms, entry->writes);
+        g->after_ms = entry->stamp_ms;
     }
     arena_deinit(&arena);
 }
@@ -228,7 +347,7 @@ void sim_history_applied(
             index, g->newest);
     }
     g->newest = index;
-    record_entry(h, g, index, entry);
+    record_entry(h, group, index, entry);
     *point = (struct sim_point){
         .entry_hash = hash, .state_hash = state_hash(state), .flushed_index = state_flushed_index(state)};
     if (point->flushed_index < g->flushed_index) {
@@ -270,9 +389,10 @@ void sim_history_commit(
                 h, "batch %" PRIu64 " has %s, which was not written before it", batch, key->name);
             return;
         }
-        bool equal = writes[i].deleted ? expected->serial == 0
-                                       : expected->serial != 0 && expected->version == writes[i].version &&
-                                             expected->serial == serial_of(writes[i].value);
+        bool equal = writes[i].deleted ? expected->value == NULL
+                                       : expected->value != NULL && expected->version == writes[i].version &&
+                                             expected->expires_at_ms == writes[i].expires_at_ms &&
+                                             bytes_equal(value_bytes(expected->value), writes[i].value);
         if (!equal) {
             sim_history_fail(
                 h, "batch %" PRIu64 " has not the value that %s had when it began", batch, key->name);
@@ -284,112 +404,5 @@ void sim_history_commit(
         }
         key->db_version = expected->version;
         h->flushed_rows++;
-    }
-}
-
-/* ---- The clients ---- */
-
-static void raise_floor(struct sim_key *key, uint64_t version)
-{
-    if (version > key->floor) {
-        key->floor = version;
-    }
-}
-
-void sim_history_acknowledged(struct sim_history *h, unsigned k, uint64_t version, uint64_t serial)
-{
-    struct sim_key *key = &h->keys[k];
-    const struct sim_record *record = find_version(key, version);
-    if (record == NULL || record->serial != serial) {
-        sim_history_fail(h,
-            "%s: a write was acknowledged as version %" PRIu64 ", which the log does not have", key->name,
-            version);
-    }
-    raise_floor(key, version);
-    h->acknowledged++;
-}
-
-void sim_history_refused(struct sim_history *h, unsigned k, uint64_t serial)
-{
-    struct sim_key *key = &h->keys[k];
-    h->refused[serial] = true;
-    for (size_t i = 0; i < key->n; i++) {
-        if (key->records[i].serial == serial) {
-            sim_history_fail(h,
-                "%s: a client was told that value %" PRIu64 " was not written, but it is in the log",
-                key->name, serial);
-        }
-    }
-}
-
-/* 'Not there' is true if some delete is not older than @floor, or if nothing was ever there. */
-static void read_absent(struct sim_history *h, struct sim_key *key, uint64_t floor)
-{
-    if (floor == 0) {
-        return;
-    }
-    for (size_t i = 0; i < key->n; i++) {
-        if (key->records[i].serial == 0 && key->records[i].version >= floor) {
-            raise_floor(key, key->records[i].version);
-            return;
-        }
-    }
-    sim_history_fail(h, "%s: a read found nothing, though version %" PRIu64 " was known before it began",
-        key->name, floor);
-}
-
-void sim_history_read(
-    struct sim_history *h, unsigned k, uint64_t floor, bool found, uint64_t version, struct bytes value)
-{
-    struct sim_key *key = &h->keys[k];
-    h->reads++;
-    if (!found) {
-        read_absent(h, key, floor);
-        return;
-    }
-    const struct sim_record *record = find_version(key, version);
-    if (record == NULL || record->serial == 0 || record->serial != serial_of(value)) {
-        sim_history_fail(
-            h, "%s: a read answered version %" PRIu64 ", which the log does not have so", key->name, version);
-        return;
-    }
-    if (version < floor) {
-        sim_history_fail(h,
-            "%s: a read answered version %" PRIu64 ", though %" PRIu64 " was known before it began",
-            key->name, version, floor);
-    }
-    raise_floor(key, version);
-}
-
-void sim_history_exists(struct sim_history *h, unsigned k, uint64_t floor, bool found)
-{
-    struct sim_key *key = &h->keys[k];
-    h->reads++;
-    if (!found) {
-        read_absent(h, key, floor);
-        return;
-    }
-    for (size_t i = 0; i < key->n; i++) {
-        if (key->records[i].serial != 0 && key->records[i].version >= floor) {
-            raise_floor(key, key->records[i].version);
-            return;
-        }
-    }
-    sim_history_fail(
-        h, "%s: exists, though version %" PRIu64 " and what follows it are deletes", key->name, floor);
-}
-
-void sim_history_flushed(struct sim_history *h, uint32_t group, const uint64_t *floors)
-{
-    h->flush_waits++;
-    for (unsigned k = 0; k < h->n_keys; k++) {
-        const struct sim_key *key = &h->keys[k];
-        if (key->group == group && key->db_version < floors[k]) {
-            sim_history_fail(h,
-                "%s: a wait for the flush is over, but version %" PRIu64
-                ", acknowledged before it began, is not in the "
-                "database, which has version %" PRIu64,
-                key->name, floors[k], key->db_version);
-        }
     }
 }

@@ -1,30 +1,58 @@
 /* What the simulated cluster has promised so far, and the checks that it keeps it.
  *
  * The history is written by the first replica that applies an entry; every other replica must then agree.
- * From it follows what the database may hold, what the flushed index means, and what a read may answer. The
- * first promise that breaks is kept as a sentence; the run ends there. */
+ * From it follows what the database may hold, what the flushed index means (sim_history.c), and what a client
+ * may be told (sim_judge.c). The first promise that breaks is kept as a sentence; the run ends there.
+ *
+ * Keys are of four kinds, so that what is in the log can be judged by itself:
+ *   plain     set to values that are different each time, and deleted
+ *   counter   incremented, and nothing else
+ *   list      appended to, with texts that are different each time, and deleted
+ *   expiring  as plain, with expiries that come, change and go */
 #ifndef WB_SIM_HISTORY_H
 #define WB_SIM_HISTORY_H
 
 #include "cluster-tests/sim/fake_db.h"
+#include "cluster-tests/sim/sim_once.h"
+#include "node/operation.h"
 #include "node/state.h"
 
-enum { SIM_KEYS_MAX = 32, SIM_KEY_BYTES = 16 };
+enum { SIM_KEYS_MAX = 32, SIM_KEY_BYTES = 16, SIM_VALUE_BYTES = 32 };
+
+enum sim_key_kind { SIM_PLAIN, SIM_COUNTER, SIM_LIST, SIM_EXPIRING };
 
 /* One write of one key, as the log has it. */
 struct sim_record {
     uint64_t index;
     uint64_t version;
-    uint64_t serial; /* of its value; 0: a delete */
+    struct value *value; /* a reference; NULL: a delete */
+    uint64_t expires_at_ms;
+    uint64_t serial; /* of the value, or of the last text of a list; 0: a delete, a counter */
+    /* The leader evaluated it at a time from the first to the second of these, and not earlier or later. */
+    uint64_t after_ms, stamp_ms;
 };
 
 struct sim_key {
     char name[SIM_KEY_BYTES];
+    enum sim_key_kind kind;
     uint32_t group;
     struct sim_record *records; /* by version */
     size_t n, capacity;
-    uint64_t floor;      /* no read that starts now may be older than this version */
-    uint64_t db_version; /* newest version that the database wrote or deleted */
+    uint64_t floor;        /* no read that starts now may be older than this version */
+    bool gone;             /* and it was seen that the key was gone just before that version */
+    uint64_t acknowledged; /* the newest version that somebody was told of */
+    uint64_t db_version;   /* newest version that the database wrote or deleted */
+    /* How many requests may have deleted it, or written its value again for another expiry; and how many
+     * writes of the log nothing else explains. */
+    uint64_t deletes_asked, deletes, rewrites_asked, rewrites;
+};
+
+/* What is known when a request begins: its answer may not be older. */
+struct sim_before {
+    uint64_t floor;
+    bool gone;
+    uint64_t acknowledged;
+    uint64_t stamp_ms; /* the newest one of the group's log */
 };
 
 /* One log index, as the first replica left it. */
@@ -41,17 +69,22 @@ struct sim_group_history {
     uint64_t flushed_index;
     uint64_t many_keys; /* entries with more than one write */
     uint64_t version_base;
+    uint64_t term;     /* of the newest entry */
+    uint64_t stamp_ms; /* of the newest entry */
+    uint64_t after_ms; /* no write of the next entry was evaluated earlier than this */
+    struct sim_once once;
 };
 
 struct sim_history {
     struct sim_key keys[SIM_KEYS_MAX];
     unsigned n_keys;
     struct sim_group_history groups[SIM_GROUPS_MAX];
-    bool *refused; /* by serial: the client was told that nothing was done */
+    bool *refused;        /* by serial: the client was told that nothing was done */
+    uint64_t *written_at; /* by serial: the index of its write */
     uint64_t serials, serials_capacity;
-    uint64_t writes, acknowledged, reads, flushed_rows, flush_waits;
+    uint64_t writes, acknowledged, reads, flushed_rows, flush_waits, expired;
     bool failed;
-    char failure[512];
+    char failure[4096];
 };
 
 void sim_history_init(struct sim_history *h, unsigned n_keys, uint32_t group_count);
@@ -59,8 +92,11 @@ void sim_history_deinit(struct sim_history *h);
 
 /* The serial number of a new value; values are unique. */
 uint64_t sim_history_serial(struct sim_history *h);
-/* The value with that number, as text in @out (32 bytes). Returns its length. */
-size_t sim_value_text(uint64_t serial, char *out);
+/* The value with that number for a key of @kind (of a list: what is appended), as text in @out, which has
+ * SIM_VALUE_BYTES. Returns its length. */
+size_t sim_value_text(enum sim_key_kind kind, uint64_t serial, char *out);
+
+/* ---- What happens ---- */
 
 /* A replica of @group has applied @entry at @index, and its state is now @state. */
 void sim_history_applied(
@@ -71,19 +107,53 @@ void sim_history_restored(struct sim_history *h, uint32_t group, const struct st
 void sim_history_commit(
     void *history, uint32_t group, uint64_t batch, const struct fake_write *writes, size_t n);
 
-/* A client was told that its write happened. @serial 0: a delete. */
-void sim_history_acknowledged(struct sim_history *h, unsigned key, uint64_t version, uint64_t serial);
-/* A client was told that its write was certainly not done. */
+/* ---- What clients ask ---- */
+
+/* A request for @key begins. */
+struct sim_before sim_history_before(const struct sim_history *h, unsigned key);
+/* A client is about to ask for @op, which may come to be executed. */
+void sim_history_asked(struct sim_history *h, unsigned key, const struct operation *op);
+
+/* ---- What clients are told (sim_judge.c) ---- */
+
+/* @op, which began at @before, was done with @result. */
+void sim_history_done(struct sim_history *h, unsigned key, const struct operation *op,
+    const struct sim_before *before, const struct operation_result *result);
+/* The condition of @op did not hold. */
+void sim_history_condition_failed(struct sim_history *h, unsigned key, const struct operation *op,
+    const struct sim_before *before, const struct operation_result *result);
+/* A client was told that its write of value @serial was certainly not done. */
 void sim_history_refused(struct sim_history *h, unsigned key, uint64_t serial);
-/* A read that began when the key's floor was @floor has answered. */
-void sim_history_read(
-    struct sim_history *h, unsigned key, uint64_t floor, bool found, uint64_t version, struct bytes value);
+/* A read has answered; @value.data is NULL when it did not tell the value. */
+void sim_history_read(struct sim_history *h, unsigned key, const struct sim_before *before, bool found,
+    uint64_t version, struct bytes value);
 /* The same for a question whether @key exists. */
-void sim_history_exists(struct sim_history *h, unsigned key, uint64_t floor, bool found);
-/* A wait for the flush of @group is over; @floors are those of all keys when it began. */
-void sim_history_flushed(struct sim_history *h, uint32_t group, const uint64_t *floors);
+void sim_history_exists(struct sim_history *h, unsigned key, const struct sim_before *before, bool found);
+/* A stale read has answered, as of @stamp_ms: it must have been so once. */
+void sim_history_stale(
+    struct sim_history *h, unsigned key, uint64_t stamp_ms, bool found, uint64_t version, struct bytes value);
+/* A wait for the flush of @group is over; @befores are those of all keys when it began. */
+void sim_history_flushed(struct sim_history *h, uint32_t group, const struct sim_before *befores);
+/* A client was told that @version of @key is in the database. */
+void sim_history_in_database(struct sim_history *h, unsigned key, uint64_t version);
+/* The log has the outcome of a session's request, as entry @index; @wrote: it changed something. */
+void sim_history_outcome(struct sim_history *h, uint32_t group, uint64_t session, uint64_t sequence,
+    uint64_t index, uint32_t status);
+/* A client was told that its request was certainly not done, and never will be. */
+void sim_history_never(struct sim_history *h, uint32_t group, uint64_t session, uint64_t sequence);
+
+/* ---- Questions ---- */
+
 /* The newest write of @key, or NULL. */
 const struct sim_record *sim_history_newest(const struct sim_history *h, unsigned key);
+/* A counter's value as a number. */
+int64_t sim_history_number(struct bytes value);
+const struct sim_record *sim_history_version(const struct sim_key *key, uint64_t version);
+/* Has @r been a value once, and is it certainly over by its expiry? */
+static inline bool sim_record_expired(const struct sim_record *r, uint64_t stamp_ms)
+{
+    return r->value != NULL && r->expires_at_ms != 0 && r->expires_at_ms <= stamp_ms;
+}
 
 void sim_history_fail(struct sim_history *h, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -16,9 +16,41 @@ struct story {
     struct state state;
 };
 
+static size_t plain_text(uint64_t serial, char *out)
+{
+    return sim_value_text(SIM_PLAIN, serial, out);
+}
+
+/* What a client asks that sets the value @serial (0: deletes), whose text goes to @text. */
+static struct operation asked(const char *key, uint64_t serial, char *text)
+{
+    if (serial == 0) {
+        return (struct operation){.kind = OPERATION_DEL, .key = bytes_from_text(key)};
+    }
+    return (struct operation){.kind = OPERATION_SET,
+        .key = bytes_from_text(key),
+        .value = bytes_of(text, plain_text(serial, text))};
+}
+
+static struct sim_before before(uint64_t floor)
+{
+    return (struct sim_before){.floor = floor, .acknowledged = floor};
+}
+
+/* A client is told that @serial was written to key 0 as @version. */
+static void acknowledge(struct story *s, uint64_t version, uint64_t serial)
+{
+    char text[SIM_VALUE_BYTES];
+    struct operation op = asked("key0", serial, text);
+    struct sim_before nothing = before(0);
+    struct operation_result result = {.found = true, .written = true, .version = version};
+    sim_history_done(&s->history, 0, &op, &nothing, &result);
+}
+
 static void begin(struct story *s)
 {
     sim_history_init(&s->history, 2, 1);
+    s->history.keys[0].kind = s->history.keys[1].kind = SIM_PLAIN;
     state_init(&s->state, 1);
 }
 
@@ -30,11 +62,11 @@ static void end(struct story *s)
 
 static void encode_write(const char *key, uint64_t serial, struct buf *out)
 {
-    char text[32];
+    char text[SIM_VALUE_BYTES];
     Wblog__Write write = WBLOG__WRITE__INIT;
     write.key = pb_borrow(bytes_from_text(key));
     write.has_value = serial != 0;
-    write.value = pb_borrow(bytes_of(text, sim_value_text(serial, text)));
+    write.value = pb_borrow(bytes_of(text, plain_text(serial, text)));
     Wblog__Write *list[] = {&write};
     Wblog__Writes writes = WBLOG__WRITES__INIT;
     writes.n_writes = 1;
@@ -49,11 +81,13 @@ static void encode_write(const char *key, uint64_t serial, struct buf *out)
 /* The entry at @index sets @key to the value @serial (0 deletes it). Returns the version. */
 static uint64_t apply(struct story *s, uint64_t index, const char *key, uint64_t serial)
 {
-    char text[32];
+    char text[SIM_VALUE_BYTES];
     struct buf entry;
+    struct operation op = asked(key, serial, text);
+    sim_history_asked(&s->history, (unsigned)(key[3] - '0'), &op);
     encode_write(key, serial, &entry);
     state_apply_begin(&s->state, index, index);
-    struct value *value = serial == 0 ? NULL : value_create(bytes_of(text, sim_value_text(serial, text)));
+    struct value *value = serial == 0 ? NULL : value_create(bytes_of(text, plain_text(serial, text)));
     uint64_t version = state_apply_write(&s->state, 0, bytes_from_text(key), VALUE_STRING, value, 0);
     sim_history_applied(&s->history, 0, index, buf_bytes(&entry), &s->state);
     buf_deinit(&entry);
@@ -62,9 +96,9 @@ static uint64_t apply(struct story *s, uint64_t index, const char *key, uint64_t
 
 static void commit(struct story *s, uint64_t batch, const char *key, uint64_t serial, uint64_t version)
 {
-    char text[32];
+    char text[SIM_VALUE_BYTES];
     struct fake_write write = {.key = bytes_from_text(key),
-        .value = bytes_of(text, sim_value_text(serial, text)),
+        .value = bytes_of(text, plain_text(serial, text)),
         .deleted = serial == 0,
         .version = serial == 0 ? 0 : version};
     sim_history_commit(&s->history, 0, batch, &write, 1);
@@ -73,27 +107,32 @@ static void commit(struct story *s, uint64_t batch, const char *key, uint64_t se
 static void assert_fails_with(struct story *s, const char *part)
 {
     assert_true(s->history.failed);
-    assert_non_null(strstr(s->history.failure, part));
+    if (strstr(s->history.failure, part) == NULL) {
+        fail_msg("it failed with: %s", s->history.failure);
+    }
     end(s);
 }
 
 static void a_true_story_passes(void **state)
 {
     struct story s;
-    char text[32];
+    char text[SIM_VALUE_BYTES];
     begin(&s);
     uint64_t serial = sim_history_serial(&s.history);
     uint64_t version = apply(&s, 2, "key0", serial);
-    sim_history_acknowledged(&s.history, 0, version, serial);
-    sim_history_read(&s.history, 0, version, true, version, bytes_of(text, sim_value_text(serial, text)));
+    acknowledge(&s, version, serial);
+    sim_history_read(&s.history, 0, &(struct sim_before){.floor = version, .acknowledged = version}, true,
+        version, bytes_of(text, plain_text(serial, text)));
     commit(&s, 3, "key0", serial, version);
-    const uint64_t floors[SIM_KEYS_MAX] = {version};
+    const struct sim_before floors[SIM_KEYS_MAX] = {before(version)};
     sim_history_flushed(&s.history, 0, floors);
     uint64_t tombstone = apply(&s, 4, "key0", 0);
-    sim_history_read(&s.history, 0, version, false, 0, bytes_of(NULL, 0));
+    sim_history_read(&s.history, 0, &(struct sim_before){.floor = version, .acknowledged = version}, false, 0,
+        bytes_of(NULL, 0));
     assert_int_equal(s.history.keys[0].floor, tombstone);
     commit(&s, 5, "key0", 0, 0);
-    sim_history_exists(&s.history, 0, tombstone, false);
+    sim_history_exists(
+        &s.history, 0, &(struct sim_before){.floor = tombstone, .acknowledged = tombstone}, false);
     assert_false(s.history.failed);
     end(&s);
 }
@@ -201,7 +240,7 @@ static void an_acknowledged_write_that_the_log_does_not_have_is_caught(void **st
 {
     struct story s;
     begin(&s);
-    sim_history_acknowledged(&s.history, 0, 99, sim_history_serial(&s.history));
+    acknowledge(&s, 99, sim_history_serial(&s.history));
     assert_fails_with(&s, "acknowledged");
 }
 
@@ -238,14 +277,15 @@ static void a_write_that_is_executed_twice_is_caught(void **state)
 static void a_stale_read_is_caught(void **state)
 {
     struct story s;
-    char text[32];
+    char text[SIM_VALUE_BYTES];
     begin(&s);
     uint64_t first = sim_history_serial(&s.history), second = sim_history_serial(&s.history);
     uint64_t old = apply(&s, 2, "key0", first);
     uint64_t new = apply(&s, 3, "key0", second);
-    sim_history_acknowledged(&s.history, 0, new, second);
-    sim_history_read(&s.history, 0, new, true, old, bytes_of(text, sim_value_text(first, text)));
-    assert_fails_with(&s, "a read answered version");
+    acknowledge(&s, new, second);
+    sim_history_read(&s.history, 0, &(struct sim_before){.floor = new, .acknowledged = new}, true, old,
+        bytes_of(text, plain_text(first, text)));
+    assert_fails_with(&s, "was answered with version");
 }
 
 static void a_read_that_misses_a_known_write_is_caught(void **state)
@@ -255,19 +295,20 @@ static void a_read_that_misses_a_known_write_is_caught(void **state)
     apply(&s, 2, "key0", 0);
     uint64_t serial = sim_history_serial(&s.history);
     uint64_t version = apply(&s, 3, "key0", serial);
-    sim_history_read(
-        &s.history, 0, version, false, 0, bytes_of(NULL, 0)); /* the delete is older than what was known */
-    assert_fails_with(&s, "found nothing");
+    sim_history_read(&s.history, 0, &(struct sim_before){.floor = version, .acknowledged = version}, false, 0,
+        bytes_of(NULL, 0)); /* the delete is older than what was known */
+    assert_fails_with(&s, "told that it is not there");
 }
 
 static void a_read_that_makes_up_a_value_is_caught(void **state)
 {
     struct story s;
-    char text[32];
+    char text[SIM_VALUE_BYTES];
     begin(&s);
     uint64_t serial = sim_history_serial(&s.history);
     uint64_t version = apply(&s, 2, "key0", serial);
-    sim_history_read(&s.history, 0, 0, true, version, bytes_of(text, sim_value_text(serial + 1, text)));
+    sim_history_read(&s.history, 0, &(struct sim_before){.floor = 0, .acknowledged = 0}, true, version,
+        bytes_of(text, plain_text(serial + 1, text)));
     assert_fails_with(&s, "does not have so");
 }
 
@@ -277,7 +318,8 @@ static void a_deleted_key_that_exists_is_caught(void **state)
     begin(&s);
     apply(&s, 2, "key0", sim_history_serial(&s.history));
     uint64_t tombstone = apply(&s, 3, "key0", 0);
-    sim_history_exists(&s.history, 0, tombstone, true);
+    sim_history_exists(
+        &s.history, 0, &(struct sim_before){.floor = tombstone, .acknowledged = tombstone}, true);
     assert_fails_with(&s, "exists");
 }
 
@@ -286,7 +328,7 @@ static void a_flush_that_is_over_too_early_is_caught(void **state)
     struct story s;
     begin(&s);
     uint64_t serial = sim_history_serial(&s.history);
-    const uint64_t floors[SIM_KEYS_MAX] = {apply(&s, 2, "key0", serial)};
+    const struct sim_before floors[SIM_KEYS_MAX] = {before(apply(&s, 2, "key0", serial))};
     sim_history_flushed(&s.history, 0, floors);
     assert_fails_with(&s, "a wait for the flush");
 }

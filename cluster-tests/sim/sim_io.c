@@ -6,7 +6,7 @@
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
 
-enum { SEND_DONE_US = 20, DISK_DEFAULT_MIN_US = 100, DISK_DEFAULT_MAX_US = 3000 };
+enum { SEND_DONE_US = 20, DISK_DEFAULT_MIN_US = 100, DISK_DEFAULT_MAX_US = 3000, STACK_CLEARED_BYTES = 4096 };
 
 enum operation_kind { OPERATION_APPEND, OPERATION_TRUNCATE, OPERATION_PUT };
 
@@ -109,6 +109,7 @@ static void call_back(struct operation *op, int status)
     struct operation done = *op;
     list_remove(&op->link);
     free(op);
+    s->heard_us = s->clock->now_us;
     if (done.kind == OPERATION_APPEND) {
         done.append->cb(done.append, status);
     } else if (done.kind == OPERATION_PUT) {
@@ -313,12 +314,25 @@ bool sim_io_listens(const struct sim_io *s)
     return s != NULL && !s->dead && s->recv_cb != NULL;
 }
 
+/* libraft 0.22.1 leaves last_log_index unset when it rejects entries of an older term (recvAppendEntries),
+ * and looks at it where the answer arrives. What it finds must not depend on where this process happens to be
+ * in memory. */
+static __attribute__((noinline)) void clear_stack(void)
+{
+    volatile uint8_t below[STACK_CLEARED_BYTES];
+    for (size_t i = 0; i < sizeof below; i++) {
+        below[i] = 0;
+    }
+}
+
 void sim_io_receive(struct sim_io *s, struct raft_message *message)
 {
     if (refuses(s, message)) {
         sim_message_release(message);
         return;
     }
+    s->heard_us = s->clock->now_us;
+    clear_stack();
     s->recv_cb(&s->io, message);
     if (!s->closing) {
         fire_completed(s);

@@ -26,6 +26,7 @@ struct sim_io {
     unsigned group, node;    /* place in the network; the server's id is node + 1 */
     uint64_t time_offset_ms; /* this machine's boot clock is ahead by so much */
     uint64_t disk_min_us, disk_max_us;
+    uint64_t heard_us; /* when something came last, from the network or the disk; 0: nothing did */
     /* private */
     bool dead, closing;
     unsigned tick_ms;

@@ -33,6 +33,7 @@ void sim_net_cut(struct sim_net *net, unsigned from, unsigned to, bool cut)
 void sim_net_heal(struct sim_net *net)
 {
     memset(net->cut, 0, sizeof net->cut);
+    memset(net->detour_us, 0, sizeof net->detour_us);
 }
 
 bool sim_net_arrival(struct sim_net *net, unsigned group, unsigned from, unsigned to, uint64_t *delay_us)
@@ -42,7 +43,8 @@ bool sim_net_arrival(struct sim_net *net, unsigned group, unsigned from, unsigne
         net->lost++;
         return false;
     }
-    uint64_t at_us = net->clock->now_us + sim_between(net->clock, net->latency_min_us, net->latency_max_us);
+    uint64_t at_us = net->clock->now_us + net->detour_us[from][to] +
+                     sim_between(net->clock, net->latency_min_us, net->latency_max_us);
     uint64_t *last_us = &net->last_arrival_us[group][from][to];
     if (at_us <= *last_us) {
         at_us = *last_us + 1;

@@ -18,6 +18,7 @@ struct sim_net {
     uint64_t latency_min_us, latency_max_us;
     unsigned loss_permille;
     bool cut[SIM_NODES_MAX][SIM_NODES_MAX];             /* [from][to] */
+    uint64_t detour_us[SIM_NODES_MAX][SIM_NODES_MAX];   /* [from][to]: they are so much longer on their way */
     struct sim_io *ends[SIM_GROUPS_MAX][SIM_NODES_MAX]; /* NULL: that server is down */
     uint64_t last_arrival_us[SIM_GROUPS_MAX][SIM_NODES_MAX][SIM_NODES_MAX];
     struct list flying; /* messages on their way */

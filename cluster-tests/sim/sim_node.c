@@ -4,14 +4,26 @@
 #include <string.h>
 
 #include "cluster-tests/sim/sim.h"
+#include "node/state_check.h"
 #include "proto/base/check.h"
 
-enum { TURN_DELAY_MAX_US = 400, WAKE_MIN_US = 50 };
+enum {
+    TURN_DELAY_MAX_US = 400,
+    WAKE_MIN_US = 50,
+    EVICT_CALLS_MAX = 8,
+    CONTACT_SLACK_MS = 2,
+    CHECK_EVERY = 16, /* entries: the invariants cost a pass over everything */
+};
 #define WALL_EPOCH_MS 1700000000000u
 
 uint64_t sim_node_now_ms(const struct sim_node *n)
 {
     return n->sim->clock.now_us / 1000 + n->boot_offset_ms;
+}
+
+uint64_t sim_wall_ms(const struct sim *sim, int64_t offset_ms)
+{
+    return WALL_EPOCH_MS + sim->clock.now_us / 1000 + (uint64_t)offset_ms;
 }
 
 static uint64_t seat_now_ms(void *data)
@@ -34,10 +46,31 @@ static enum status env_barrier(void *data, uint64_t token)
     return replica_barrier(&s->replica, token);
 }
 
+/* Whoever claims to have heard from a leader must have been sent something, or have been one. (But libraft
+ * also restarts the timer that this is taken from while it waits for its disk.) */
+static uint64_t env_contact_age_ms(void *data)
+{
+    struct sim_seat *s = data;
+    struct sim *sim = s->node->sim;
+    if (s->closed) {
+        return 0; /* a crash is being tidied up: nobody will hear it */
+    }
+    uint64_t age_ms = replica_contact_age_ms(&s->replica), now_us = sim->clock.now_us;
+    uint64_t heard_us = s->io.heard_us > s->led_us ? s->io.heard_us : s->led_us;
+    if (list_empty(&s->io.operations) && now_us - heard_us > (age_ms + CONTACT_SLACK_MS) * 1000) {
+        sim_history_fail(&sim->history,
+            "node %u group %u says that it heard from its leader %llu ms ago, but nothing has reached it for "
+            "%llu ms",
+            s->node->index, s->index, (unsigned long long)age_ms,
+            (unsigned long long)(now_us - heard_us) / 1000);
+    }
+    return age_ms;
+}
+
 static bool env_lease_valid(void *data)
 {
     struct sim_seat *s = data;
-    return s->node->sim->config->defect_lease || replica_lease_valid(&s->replica);
+    return s->node->sim->config->node_defect == SIM_NO_LEASE || replica_lease_valid(&s->replica);
 }
 
 static void env_random(void *data, void *out, unsigned len)
@@ -63,6 +96,10 @@ static void on_apply(void *data, uint64_t index, struct bytes entry)
     struct sim *sim = s->node->sim;
     group_on_apply(s->group, index, entry, s->starting ? 0 : sim_node_now_ms(s->node));
     sim_history_applied(&sim->history, s->index, index, entry, group_state(s->group));
+    if (index % CHECK_EVERY == 0) {
+        state_check_invariants(group_state(s->group));
+        sessions_check(&group_state(s->group)->sessions);
+    }
     uint32_t in_flight = group_state(s->group)->batch_count;
     sim->result->deep_pipelines += in_flight > 1;
 }
@@ -150,20 +187,48 @@ static void check_not_halted(const struct sim_seat *s)
     }
 }
 
+/* At times, and when there is too much. What goes makes the table smaller only little by little, hence more
+ * than one call; but with nothing clean left to go, what remains is dirty. */
+static void evict(struct sim_seat *s)
+{
+    struct sim *sim = s->node->sim;
+    const struct state *state = group_state(s->group);
+    uint64_t entries = state->entries + state->absences, most = sim->group_memory_bytes;
+    if (sim_chance(&sim->clock, sim->evict_permille)) {
+        group_evict(s->group, sim_between(&sim->clock, 1, 2 * group_memory(s->group)));
+    }
+    for (unsigned calls = 0; group_memory(s->group) > most && calls < EVICT_CALLS_MAX; calls++) {
+        group_evict(s->group, group_memory(s->group) - most);
+    }
+    sim->result->evicted += entries - (state->entries + state->absences);
+    if (group_memory(s->group) > most && state->clean_bytes > 0) {
+        sim_history_fail(&sim->history,
+            "node %u group %u: it has %llu bytes, %llu of them clean, and may have %llu", s->node->index,
+            s->index, (unsigned long long)group_memory(s->group), (unsigned long long)state->clean_bytes,
+            (unsigned long long)most);
+    }
+}
+
 static void on_turn(struct sim_event *event)
 {
     struct sim_node *n = list_entry(event, struct sim_node, turn);
     struct sim *sim = n->sim;
     uint64_t now_ms = sim_node_now_ms(n);
-    uint64_t wall_ms = WALL_EPOCH_MS + sim->clock.now_us / 1000 + (uint64_t)n->wall_offset_ms;
+    uint64_t wall_ms = sim_wall_ms(sim, n->wall_offset_ms);
     uint64_t wake_ms = UINT64_MAX;
     for (uint32_t g = 0; g < sim->n_groups; g++) {
-        replica_poll(&n->seats[g].replica);
+        struct sim_seat *s = &n->seats[g];
+        bool led = s->gate_term != 0;
+        replica_poll(&s->replica);
+        s->led_us = led || s->gate_term != 0 ? sim->clock.now_us : s->led_us;
     }
     for (uint32_t g = 0; g < sim->n_groups; g++) {
         uint64_t at_ms = group_turn(n->seats[g].group, now_ms, wall_ms);
         wake_ms = at_ms < wake_ms ? at_ms : wake_ms;
         check_not_halted(&n->seats[g]);
+    }
+    for (uint32_t g = 0; g < sim->n_groups; g++) {
+        evict(&n->seats[g]);
     }
     sim_cancel(&sim->clock, &n->wake);
     if (wake_ms != UINT64_MAX) {
@@ -191,6 +256,7 @@ static void seat_boot(struct sim_seat *s)
     s->io.time_offset_ms = n->boot_offset_ms;
     s->closed = false;
     s->gate_term = 0;
+    s->led_us = sim->clock.now_us; /* it counts from its start */
     struct group_config group = sim->group_config;
     group.group = s->index;
     group.node_id = n->index + 1;
@@ -201,6 +267,7 @@ static void seat_boot(struct sim_seat *s)
         .propose = env_propose,
         .barrier = env_barrier,
         .lease_valid = env_lease_valid,
+        .contact_age_ms = env_contact_age_ms,
         .random = env_random,
         .seed = env_seed,
         .flusher = &fake_flusher_ops,
@@ -245,6 +312,7 @@ void sim_node_boot(struct sim_node *n)
     sim_cancel(&sim->clock, &n->fate);
     sim_trace(sim, "node %u: starts", n->index);
     n->alive = true;
+    n->life = ++sim->lives;
     n->boot_offset_ms = sim_between(&sim->clock, 1000, 100000);
     for (uint32_t g = 0; g < sim->n_groups; g++) {
         seat_boot(&n->seats[g]);
@@ -268,7 +336,8 @@ static void seat_closed(struct replica *r)
     uint64_t now_ms = sim_node_now_ms(n);
     for (uint32_t g = 0; g < n->sim->n_groups; g++) {
         s = &n->seats[g];
-        group_turn(s->group, now_ms, WALL_EPOCH_MS + now_ms); /* requests that came without an office */
+        group_turn(s->group, now_ms, sim_wall_ms(n->sim, 0)); /* requests that came without an office */
+        fake_loader_deinit(&s->loader);                       /* ... and made it load something */
         group_destroy(s->group);
         s->group = NULL;
         sim_io_deinit(&s->io);

@@ -114,7 +114,27 @@ static void a_take_that_does_not_wait_for_a_pending_commit_is_caught(void **stat
 
 static void reads_without_a_lease_are_caught(void **state)
 {
-    assert_caught((struct sim_config){.defect_lease = true});
+    assert_caught((struct sim_config){.node_defect = SIM_NO_LEASE});
+}
+
+static void retries_that_execute_again_are_caught(void **state)
+{
+    assert_caught((struct sim_config){.node_defect = SIM_SESSIONS_IGNORED});
+}
+
+static void a_first_try_that_executes_after_its_retry_was_refused_is_caught(void **state)
+{
+    assert_caught((struct sim_config){.node_defect = SIM_REFUSALS_FORGOTTEN});
+}
+
+static void expiry_by_the_clock_of_one_node_is_caught(void **state)
+{
+    assert_caught((struct sim_config){.node_defect = SIM_LOCAL_EXPIRY});
+}
+
+static void a_load_that_outlives_a_write_is_caught(void **state)
+{
+    assert_caught((struct sim_config){.node_defect = SIM_LOADS_LIVE});
 }
 
 /* The argument chooses tests by name, with * and ?, where running all takes too long. */
@@ -131,6 +151,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_database_that_loses_commits_is_caught),
         cmocka_unit_test(a_take_that_does_not_wait_for_a_pending_commit_is_caught),
         cmocka_unit_test(reads_without_a_lease_are_caught),
+        cmocka_unit_test(retries_that_execute_again_are_caught),
+        cmocka_unit_test(a_first_try_that_executes_after_its_retry_was_refused_is_caught),
+        cmocka_unit_test(expiry_by_the_clock_of_one_node_is_caught),
+        cmocka_unit_test(a_load_that_outlives_a_write_is_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,17 +8,22 @@
 #include "cluster-tests/sim/sim.h"
 
 static const char usage[] =
-    "usage: wbsim --seeds FROM..TO | --seed S  [--steps N] [--verbose] [--defect NAME]\n"
+    "usage: wbsim --seeds FROM..TO | --seed S  [--steps N] [--verbose] [--counts] [--history F] [--defect "
+    "NAME]\n"
     "Simulates a cluster with faults drawn from each seed and checks every promise after every step.\n"
     "  --steps N      faults per seed (default 60)\n"
-    "  --verbose      the whole trace, and what each seed reached\n"
-    "  --defect NAME  break something on purpose: no-fence, loses-commits, take-skips-lock, lease\n"
+    "  --verbose      the whole trace\n"
+    "  --counts       what the seeds reached together\n"
+    "  --history F    write what the clients of the last seed saw to the file F, for wbcheck\n"
+    "  --defect NAME  break something on purpose: no-fence, loses-commits, take-skips-lock, lease,\n"
+    "                 sessions-ignored, refusals-forgotten, local-expiry, loads-live, captures-unproved\n"
     "Exit status: 0 all seeds passed, 1 a seed failed (it is named, with its trace), 2 wrong arguments.\n";
 
 struct arguments {
     uint64_t from, to;
     unsigned steps;
-    bool verbose;
+    bool verbose, counts;
+    const char *history;
     struct sim_config config;
 };
 
@@ -49,8 +54,13 @@ static bool parse_defect(const char *text, struct sim_config *config)
             return true;
         }
     }
-    config->defect_lease = strcmp(text, "lease") == 0;
-    return config->defect_lease;
+    for (int i = SIM_SOUND + 1; i < SIM_DEFECTS; i++) {
+        if (strcmp(text, sim_defect_name((enum sim_defect)i)) == 0) {
+            config->node_defect = (enum sim_defect)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool parse(int argc, char **argv, struct arguments *a)
@@ -61,6 +71,8 @@ static bool parse(int argc, char **argv, struct arguments *a)
         {"steps", required_argument, NULL, 'n'},
         {"verbose", no_argument, NULL, 'v'},
         {"defect", required_argument, NULL, 'd'},
+        {"counts", no_argument, NULL, 'c'},
+        {"history", required_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     bool seeded = false;
@@ -89,6 +101,12 @@ static bool parse(int argc, char **argv, struct arguments *a)
             break;
         case 'v':
             a->verbose = true;
+            break;
+        case 'c':
+            a->counts = true;
+            break;
+        case 'h':
+            a->history = optarg;
             break;
         case 'd':
             if (!parse_defect(optarg, &a->config)) {
@@ -137,35 +155,52 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return 2;
     }
-    struct sim_result *r = malloc(sizeof *r);
-    if (r == NULL) {
+    struct sim_result *r = malloc(sizeof *r), *sum = calloc(1, sizeof *sum);
+    if (r == NULL || sum == NULL) {
         fputs("wbsim: out of memory\n", stderr);
+        free(r);
+        free(sum);
+        return 2;
+    }
+    FILE *history = a.history == NULL ? NULL : fopen(a.history, "w");
+    if (a.history != NULL && history == NULL) {
+        perror(a.history);
+        free(r);
+        free(sum);
         return 2;
     }
     signal(SIGABRT, on_abort);
-    uint64_t failed = 0, writes = 0, commits = 0, virtual_ms = 0, offices = 0;
+    uint64_t failed = 0;
     for (uint64_t seed = a.from;; seed++) {
         running_seed_high = (sig_atomic_t)(uint32_t)(seed >> 32);
         running_seed_low = (sig_atomic_t)(uint32_t)seed;
         a.config.seed = seed;
         a.config.steps = a.steps;
         a.config.trace = a.verbose ? stdout : NULL;
+        a.config.history = seed == a.to ? history : NULL;
         sim_run(&a.config, r);
         if (r->failed) {
             failed++;
             print_failure(seed, &a, r);
         }
-        writes += r->writes;
-        commits += r->commits;
-        offices += r->offices;
-        virtual_ms += r->virtual_ms;
+        sim_result_add(sum, r);
         if (seed == a.to) {
             break;
         }
     }
     printf("%" PRIu64 " seeds, %" PRIu64 " failed: %" PRIu64 " s of virtual time, %" PRIu64
            " offices, %" PRIu64 " writes, %" PRIu64 " commits\n",
-        a.to - a.from + 1, failed, virtual_ms / 1000, offices, writes, commits);
+        a.to - a.from + 1, failed, sum->virtual_ms / 1000, sum->offices, sum->writes, sum->commits);
+    if (a.counts) {
+#define X(name, text) printf("%12" PRIu64 "  %s\n", sum->name, text);
+        SIM_COUNTS(X)
+#undef X
+    }
+    free(sum);
     free(r);
+    if (history != NULL && fclose(history) != 0) {
+        perror(a.history);
+        return 2;
+    }
     return failed == 0 ? 0 : 1;
 }

@@ -24,7 +24,13 @@
     X(NOMEM, 16, "out of memory")                                                                            \
     X(INTERNAL, 17, "an internal error")                                                                     \
     X(AGAIN, 18, "not enough bytes yet")                                                                     \
-    X(NO_SPACE, 19, "the node's disk is nearly full; nothing was done")
+    X(NO_SPACE, 19, "the node's disk is nearly full; nothing was done")                                      \
+    X(NOT_FLUSHED, 20, "done and replicated, but not yet in the database when the deadline came")            \
+    X(CONDITION_FAILED, 21, "the condition does not hold; nothing was done")                                 \
+    X(NOT_A_NUMBER, 22, "the value is not a decimal number of 64 bits; nothing was done")                    \
+    X(OUT_OF_RANGE, 23, "the sum is beyond a number of 64 bits; nothing was done")                           \
+    X(WRONG_TYPE, 24, "the key holds another type of value; nothing was done")                               \
+    X(SESSION_EXPIRED, 25, "the session, or what it did under this sequence, is not known any more")
 
 enum status {
 #define X(name, number, text) STATUS_##name = number,

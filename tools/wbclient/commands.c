@@ -3,267 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
-#include "proto/base/alloc.h"
 #include "proto/base/buf.h"
 #include "proto/limits.h"
+#include "tools/wbclient/output.h"
 #include "tools/wbclient/words.h"
 
-/* ---- output ---- */
-
-/* Set @name to @b: as a string when it is valid UTF-8, else as "<name>_hex". */
-static void set_bytes(json_t *object, const char *name, struct bytes b)
-{
-    json_t *text = json_stringn((const char *)b.data, b.len);
-    if (text != NULL) {
-        json_object_set_new(object, name, text);
-        return;
-    }
-    char *hex = xmalloc(2 * b.len + 1);
-    for (size_t i = 0; i < b.len; i++) {
-        snprintf(hex + 2 * i, 3, "%02x", b.data[i]);
-    }
-    hex[2 * b.len] = '\0';
-    char longer[32];
-    snprintf(longer, sizeof longer, "%s_hex", name);
-    json_object_set_new(object, longer, json_string(hex));
-    free(hex);
-}
-
-static void print_quoted(struct bytes b)
-{
-    struct buf out;
-    buf_init(&out);
-    words_quote(&out, b);
-    fwrite(out.data, 1, out.len, stdout);
-    buf_deinit(&out);
-}
-
-/* A value for a person: as it is, or quoted when it holds what a terminal would obey or cannot show. */
-static void print_for_terminal(struct bytes b)
-{
-    json_t *text = json_stringn((const char *)b.data, b.len); /* NULL unless it is valid UTF-8 */
-    if (text != NULL && words_harmless(b)) {
-        fwrite(b.data, 1, b.len, stdout);
-    } else {
-        print_quoted(b);
-    }
-    json_decref(text);
-}
-
-/* The worse of two exit codes, for commands on several keys. */
-static int worse(int a, int b)
-{
-    return a > b ? a : b;
-}
-
-static int report_last(struct session *s, int code)
-{
-    return session_report(s, code, wbcache_errmsg(s->cache));
-}
-
-/* ---- commands ---- */
-
-static int command_get(struct session *s, const struct bytes *args, size_t n)
-{
-    void *data;
-    size_t len;
-    uint64_t version;
-    int code = wbcache_get(s->cache, args[0].data, args[0].len, &data, &len, &version);
-    if (code == WBCACHE_NOT_FOUND && s->json) {
-        json_t *o = json_pack("{s:b}", "found", 0);
-        set_bytes(o, "key", args[0]);
-        session_print_json(o);
-        return EXIT_NOT_FOUND;
-    }
-    if (code != WBCACHE_OK) {
-        return report_last(s, code);
-    }
-    if (s->json) {
-        json_t *o = json_pack("{s:b, s:I}", "found", 1, "version", (json_int_t)version);
-        set_bytes(o, "key", args[0]);
-        set_bytes(o, "value", bytes_of(data, len));
-        session_print_json(o);
-    } else {
-        if (s->terminal) {
-            print_for_terminal(bytes_of(data, len));
-        } else {
-            fwrite(data, 1, len, stdout);
-        }
-        if (s->terminal || s->shell) {
-            putchar('\n');
-        }
-    }
-    free(data);
-    return EXIT_DONE;
-}
-
-/* All of standard input, at most one byte more than a value may have. */
-static bool read_stdin(struct buf *out)
-{
-    while (out->len <= LIMIT_VALUE_BYTES) {
-        uint8_t *at = buf_reserve(out, 65536);
-        if (at == NULL) {
-            return false;
-        }
-        ssize_t got = read(STDIN_FILENO, at, 65536);
-        if (got <= 0) {
-            return got == 0;
-        }
-        out->len += (size_t)got;
-    }
-    return true;
-}
-
-static int command_set(struct session *s, const struct bytes *args, size_t n)
-{
-    struct buf input;
-    buf_init(&input);
-    struct bytes value = args[1];
-    if (!s->shell && bytes_equal(value, bytes_from_text("-"))) {
-        if (!read_stdin(&input)) {
-            buf_deinit(&input);
-            return session_report(s, WBCACHE_IO, "the value cannot be read from standard input");
-        }
-        value = buf_bytes(&input);
-        if (value.len > LIMIT_VALUE_BYTES) { /* its true size is not known: the rest was not read */
-            buf_deinit(&input);
-            char text[96];
-            snprintf(text, sizeof text, "standard input has more bytes than a value may have: %d",
-                LIMIT_VALUE_BYTES);
-            return session_report(s, WBCACHE_TOO_BIG, text);
-        }
-    }
-    uint64_t version;
-    int code = wbcache_set(s->cache, args[0].data, args[0].len, value.data, value.len, &version);
-    buf_deinit(&input);
-    if (code != WBCACHE_OK) {
-        return report_last(s, code);
-    }
-    if (s->json) {
-        session_print_json(json_pack("{s:b, s:I}", "ok", 1, "version", (json_int_t)version));
-    } else {
-        puts("OK");
-    }
-    return EXIT_DONE;
-}
-
-/* del and exists: a yes or no for each key. */
-static int each_key(struct session *s, const struct bytes *args, size_t n, const char *yes, const char *no,
-    int (*call)(struct wbcache *, const void *, size_t, bool *))
-{
-    int result = EXIT_DONE;
-    for (size_t i = 0; i < n; i++) {
-        bool found;
-        int code = call(s->cache, args[i].data, args[i].len, &found);
-        if (code != WBCACHE_OK) {
-            result = worse(result, report_last(s, code));
-        } else if (s->json) {
-            json_t *o = json_pack("{s:b}", yes, found);
-            set_bytes(o, "key", args[i]);
-            session_print_json(o);
-        } else {
-            puts(found ? yes : no);
-        }
-    }
-    return result;
-}
-
-static int command_del(struct session *s, const struct bytes *args, size_t n)
-{
-    return each_key(s, args, n, "deleted", "not there", wbcache_del);
-}
-
-static int command_exists(struct session *s, const struct bytes *args, size_t n)
-{
-    return each_key(s, args, n, "exists", "not there", wbcache_exists);
-}
-
-static void print_item(struct session *s, const struct wbcache_item *item, bool with_value)
-{
-    struct bytes key = bytes_of(item->key, item->key_len);
-    struct bytes value = bytes_of(item->value, item->value_len);
-    bool ok = item->code == WBCACHE_OK;
-    if (s->json) {
-        json_t *o = json_pack("{s:s}", "result", wbcache_code_name(item->code));
-        set_bytes(o, "key", key);
-        if (ok) {
-            json_object_set_new(o, "version", json_integer((json_int_t)item->version));
-        }
-        if (ok && with_value) {
-            set_bytes(o, "value", value);
-        }
-        session_print_json(o);
-        return;
-    }
-    print_quoted(key);
-    putchar(' ');
-    if (ok && with_value) {
-        print_quoted(value);
-        putchar('\n');
-    } else {
-        puts(ok ? "OK" : item->code == WBCACHE_NOT_FOUND ? "not found" : wbcache_code_name(item->code));
-    }
-}
-
-static int code_of_items(int code, const struct wbcache_item *items, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (items[i].code == WBCACHE_UNKNOWN) {
-            return WBCACHE_UNKNOWN; /* of several failures, the one that needs care */
-        }
-    }
-    return code;
-}
-
-static int command_mget(struct session *s, const struct bytes *args, size_t n)
-{
-    struct wbcache_item *items = xcalloc(n, sizeof *items);
-    for (size_t i = 0; i < n; i++) {
-        items[i].key = args[i].data;
-        items[i].key_len = args[i].len;
-        items[i].code = WBCACHE_UNAVAILABLE; /* what shows if the call fails as a whole */
-    }
-    int code = wbcache_mget(s->cache, items, n);
-    for (size_t i = 0; i < n; i++) {
-        print_item(s, &items[i], true);
-        free(items[i].value);
-    }
-    free(items);
-    return code == WBCACHE_OK ? EXIT_DONE : report_last(s, code);
-}
-
-static int command_mset(struct session *s, const struct bytes *args, size_t n)
-{
-    if (n % 2 != 0) {
-        return session_usage(s, "mset wants pairs: mset KEY VALUE [KEY VALUE ...]");
-    }
-    struct wbcache_item *items = xcalloc(n / 2, sizeof *items);
-    for (size_t i = 0; i < n / 2; i++) {
-        items[i].key = args[2 * i].data;
-        items[i].key_len = args[2 * i].len;
-        items[i].value = (void *)(uintptr_t)args[2 * i + 1].data;
-        items[i].value_len = args[2 * i + 1].len;
-    }
-    int code = wbcache_mset(s->cache, items, n / 2);
-    if (code == WBCACHE_OK && !s->json) {
-        puts("OK");
-    } else {
-        for (size_t i = 0; i < n / 2; i++) {
-            print_item(s, &items[i], false);
-        }
-    }
-    code = code_of_items(code, items, code == WBCACHE_OK ? 0 : n / 2);
-    free(items);
-    return code == WBCACHE_OK ? EXIT_DONE : report_last(s, code);
-}
+/* ---- Commands about the cluster ---- */
 
 static int command_flush(struct session *s, const struct bytes *args, size_t n)
 {
     int code = wbcache_flush(s->cache);
     if (code != WBCACHE_OK) {
-        return report_last(s, code);
+        return output_failure(s, code);
     }
     if (s->json) {
         session_print_json(json_pack("{s:b}", "ok", 1));
@@ -280,11 +32,11 @@ static int command_locate(struct session *s, const struct bytes *args, size_t n)
         unsigned group;
         int code = wbcache_locate(s->cache, args[i].data, args[i].len, &slot, &group);
         if (code != WBCACHE_OK) {
-            return report_last(s, code);
+            return output_failure(s, code);
         }
         if (s->json) {
             json_t *o = json_pack("{s:i, s:i}", "slot", (int)slot, "group", (int)group);
-            set_bytes(o, "key", args[i]);
+            output_set_bytes(o, "key", args[i]);
             session_print_json(o);
         } else {
             printf("slot %u group %u\n", slot, group);
@@ -293,20 +45,82 @@ static int command_locate(struct session *s, const struct bytes *args, size_t n)
     return EXIT_DONE;
 }
 
+static int command_wait(struct session *s, const struct bytes *args, size_t n)
+{
+    char *group_end, *index_end;
+    const char *group_text = (const char *)args[0].data, *index_text = (const char *)args[1].data;
+    unsigned long group = strtoul(group_text, &group_end, 10);
+    unsigned long long index = strtoull(index_text, &index_end, 10);
+    (void)n;
+    if (*group_end != '\0' || *index_end != '\0' || group_text[0] < '0' || group_text[0] > '9' ||
+        index_text[0] < '0' || index_text[0] > '9' || group > UINT32_MAX) {
+        return session_usage(s, "usage: wait GROUP INDEX, as --json shows them with a write");
+    }
+    uint64_t flushed = 0;
+    int code = wbcache_wait(s->cache, (unsigned)group, index, &flushed);
+    if (code != WBCACHE_OK && !(code == WBCACHE_NOT_FLUSHED && s->json)) {
+        return output_failure(s, code);
+    }
+    if (s->json) {
+        session_print_json(
+            json_pack("{s:b, s:I}", "ok", code == WBCACHE_OK, "flushed_index", (json_int_t)flushed));
+    } else {
+        printf("OK: the flushed index of group %lu is %llu\n", group, (unsigned long long)flushed);
+    }
+    return session_exit_code(code);
+}
+
 static int command_help(struct session *s, const struct bytes *args, size_t n);
 
 /* One row per command; help, usage and the limits of arguments come from here. */
 static const struct command commands[] = {
-    {"get", "KEY", "print a key's value",
+    {"get", "KEY [--stale]", "print a key's value",
         "Prints the bytes of the value as they are; a newline follows only on a terminal and in the shell.\n"
         "On a terminal, a value that is no plain text is shown in double quotes, with \\xNN for what cannot "
         "be printed.\n"
-        "Exit code 1 when there is no such key.",
-        1, 1, command_get},
-    {"set", "KEY VALUE", "set a key",
-        "The answer OK means that a quorum of the nodes has the write on disk.\n"
-        "On the command line the VALUE - stands for all of standard input.",
-        2, 2, command_set},
+        "Exit code 1 when there is no such key.\n"
+        "--stale reads from the memory of any node; how old that may be is told on standard error.",
+        1, 2, command_get},
+    {"set", "KEY VALUE [OPTIONS]", "set a key",
+        "The answer OK means that a quorum of the nodes has the write on disk (with wbclient --flushed: that "
+        "it "
+        "is in\n"
+        "PostgreSQL, too).\n"
+        "On the command line the VALUE - stands for all of standard input.\n"
+        "Options, in any order:\n"
+        "  nx, xx, if-version N   only if the key is not there, is there, has this version (0: is not "
+        "there)\n"
+        "  ex S, px MS            expire after seconds, milliseconds\n"
+        "  exat S, pxat MS        expire at a time since 1970\n"
+        "  keepttl                keep the expiry; otherwise it goes\n"
+        "  get                    print the value before\n"
+        "Exit code 5 when the condition does not hold; nothing was done then.",
+        2, 8, command_set},
+    {"getdel", "KEY", "print a key's value and delete it", "Exit code 1 when there is no such key.", 1, 1,
+        command_getdel},
+    {"incr", "KEY [N]", "add N (default 1) to the number in KEY",
+        "A key that is not there counts as 0. Prints the sum. A value that is no whole number of 64 bits, or "
+        "a "
+        "sum\n"
+        "that would not be one, is an error, and nothing is changed.",
+        1, 2, command_incr},
+    {"decr", "KEY [N]", "subtract N (default 1)", NULL, 1, 2, command_decr},
+    {"append", "KEY VALUE", "append to a value; prints its new length", NULL, 2, 2, command_append},
+    {"delif", "KEY VERSION", "delete a key if it has this version", "Exit code 5 when it has another one.", 2,
+        2, command_delif},
+    {"expire", "KEY SECONDS [WHEN]", "let a key expire",
+        "WHEN is nx: only if it has no expiry; xx: only if it has one; gt, lt: only if the new one is later, "
+        "earlier.\n"
+        "Exit code 1 when there is no such key, 5 when the condition does not hold.",
+        2, 3, command_expire},
+    {"pexpire", "KEY MILLISECONDS [WHEN]", "the same in milliseconds", NULL, 2, 3, command_pexpire},
+    {"persist", "KEY", "remove a key's expiry", NULL, 1, 1, command_persist},
+    {"ttl", "KEY", "print the seconds until a key expires", "As JSON: ttl_ms, null when it never expires.", 1,
+        1, command_ttl},
+    {"type", "KEY", "print the type of a key's value", NULL, 1, 1, command_type},
+    {"strlen", "KEY", "print the length of a key's value in bytes", NULL, 1, 1, command_strlen},
+    {"inspect", "KEY...", "show type, length, version, expiry, slot and group", NULL, 1, WORDS_MAX,
+        command_inspect},
     {"del", "KEY...", "delete keys", "Says for each key whether it was there.", 1, WORDS_MAX, command_del},
     {"exists", "KEY...", "tell whether keys exist", NULL, 1, WORDS_MAX, command_exists},
     {"mget", "KEY...", "print the values of several keys",
@@ -316,6 +130,16 @@ static const struct command commands[] = {
         "The keys of one group are set together or not at all; see `locate`, and use {tags} to keep keys "
         "together.",
         2, 2 * LIMIT_REQUEST_KEYS, command_mset},
+    {"mdel", "KEY...", "delete several keys",
+        "The keys of one group are deleted together or not at all. Says for each what became of it.", 1,
+        LIMIT_REQUEST_KEYS, command_mdel},
+    {"scan", "[PREFIX] [OPTIONS]", "print the keys in memory",
+        "One key a line, as they are found; those that are in PostgreSQL only are not among them. A key can "
+        "come twice.\n"
+        "--count N: how many keys to look at in one step (default 1000); --limit N: stop after so many "
+        "keys;\n"
+        "--stale: ask any node, not the leaders.",
+        0, 6, command_scan},
     {"status", "[--all]", "show nodes and groups",
         "For each group the leader's view. A group lags by the log entries that PostgreSQL does not have "
         "yet.\n"
@@ -324,8 +148,12 @@ static const struct command commands[] = {
     {"lag", "", "show what PostgreSQL does not have yet", "One line per group, then the total.", 0, 0,
         command_lag},
     {"flush", "", "wait until everything acknowledged is in PostgreSQL",
-        "Waits at most for the deadline (--deadline). After a timeout nothing is lost, only not yet flushed.",
+        "Waits at most for the deadline (--deadline). Exit code 6 after it: nothing is lost, only not yet "
+        "flushed.",
         0, 0, command_flush},
+    {"wait", "GROUP INDEX", "wait until a write is in PostgreSQL",
+        "Group and index are those that --json shows with a write. Exit code 6 after the deadline.", 2, 2,
+        command_wait},
     {"locate", "KEY...", "show the slot and the group of keys", NULL, 1, WORDS_MAX, command_locate},
     {"help", "[COMMAND]", "show the commands, or one of them", NULL, 0, 1, command_help},
 };

@@ -22,6 +22,30 @@ int command_run(struct session *s, const struct bytes *words, size_t n);
 /* The i-th row, or NULL behind the last. */
 const struct command *command_at(size_t i);
 
+/* commands_key.c: on one key */
+int command_get(struct session *s, const struct bytes *args, size_t n);
+int command_set(struct session *s, const struct bytes *args, size_t n);
+int command_getdel(struct session *s, const struct bytes *args, size_t n);
+int command_incr(struct session *s, const struct bytes *args, size_t n);
+int command_decr(struct session *s, const struct bytes *args, size_t n);
+int command_append(struct session *s, const struct bytes *args, size_t n);
+int command_delif(struct session *s, const struct bytes *args, size_t n);
+int command_expire(struct session *s, const struct bytes *args, size_t n);
+int command_pexpire(struct session *s, const struct bytes *args, size_t n);
+int command_persist(struct session *s, const struct bytes *args, size_t n);
+int command_ttl(struct session *s, const struct bytes *args, size_t n);
+int command_type(struct session *s, const struct bytes *args, size_t n);
+int command_strlen(struct session *s, const struct bytes *args, size_t n);
+int command_inspect(struct session *s, const struct bytes *args, size_t n);
+
+/* commands_many.c: on several keys */
+int command_del(struct session *s, const struct bytes *args, size_t n);
+int command_exists(struct session *s, const struct bytes *args, size_t n);
+int command_mget(struct session *s, const struct bytes *args, size_t n);
+int command_mset(struct session *s, const struct bytes *args, size_t n);
+int command_mdel(struct session *s, const struct bytes *args, size_t n);
+int command_scan(struct session *s, const struct bytes *args, size_t n);
+
 /* status.c */
 int command_status(struct session *s, const struct bytes *args, size_t n);
 int command_lag(struct session *s, const struct bytes *args, size_t n);

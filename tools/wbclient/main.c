@@ -1,6 +1,7 @@
 /* wbclient: the command line of a wbcache cluster. One command from the arguments, or many from standard
- * input. main.c reads the options, commands.c holds the table of commands, status.c the two that look at the
- * cluster, repl.c the shell, words.c its quoting, session.c the connection and how failures are told. */
+ * input. main.c reads the options, commands.c holds the table of commands, commands_key.c and
+ * commands_many.c those on keys, status.c the two that look at the cluster, output.c how things are shown,
+ * repl.c the shell, words.c its quoting, session.c the connection and how failures are told. */
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ static void print_help(void)
          "  --cluster HOST:PORT,...  nodes to ask first (default: $WBCACHE_CLUSTER)\n"
          "  --json                   one JSON object a line, also for errors\n"
          "  --deadline MS            how long each command may take (default 5000)\n"
+         "  --flushed                writes are answered when they are in PostgreSQL\n"
          "  --help, --version\n"
          "\n"
          "Commands:");
@@ -28,8 +30,8 @@ static void print_help(void)
     (void)command_run(&s, &help, 1);
     puts("\n`wbclient help COMMAND` tells more.\n"
          "In the shell, words with blanks go in double quotes, and \\xNN in double quotes is any byte.\n"
-         "Exit codes: 0 done, 1 not found (get), 2 wrong usage, 3 the outcome of a write is unknown, 4 "
-         "failed.\n"
+         "Exit codes: 0 done, 1 no such key, 2 wrong usage, 3 the outcome of a write is unknown, 4 failed,\n"
+         "5 the condition does not hold, 6 done and replicated, but not in PostgreSQL by the deadline.\n"
          "Many commands from a pipe: the largest code of all.");
 }
 
@@ -50,6 +52,7 @@ static int parse_options(int argc, char **argv, struct session *s)
     static const struct option options[] = {
         {"cluster", required_argument, NULL, 'c'},
         {"deadline", required_argument, NULL, 'd'},
+        {"flushed", no_argument, NULL, 'f'},
         {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
@@ -66,6 +69,9 @@ static int parse_options(int argc, char **argv, struct session *s)
             if (!parse_deadline(optarg, &s->deadline_ms)) {
                 return session_usage(s, "--deadline wants milliseconds, from 1 to 86400000");
             }
+            break;
+        case 'f':
+            s->flushed = true;
             break;
         case 'j':
             s->json = true;

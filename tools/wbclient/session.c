@@ -20,6 +20,10 @@ static const char *advice(int code)
         return "Only keys in memory can be read until the database is back. See `wbclient status`.";
     case WBCACHE_NO_SPACE:
         return "Make space on the disk of the group's leader; `wbclient status` shows who leads.";
+    case WBCACHE_NOT_FLUSHED:
+        return "Nothing is lost: the cluster has it, and goes on to write it. See `wbclient lag`.";
+    case WBCACHE_NOT_A_NUMBER:
+        return "`wbclient get` shows the value; `set` replaces it.";
     case WBCACHE_HALTED:
         return "`wbclient status` shows why.";
     case WBCACHE_CLOSED:
@@ -50,6 +54,11 @@ int session_report(struct session *s, int code, const char *message)
             fprintf(stderr, "  %s\n", hint);
         }
     }
+    return session_exit_code(code);
+}
+
+int session_exit_code(int code)
+{
     switch (code) {
     case WBCACHE_OK:
         return EXIT_DONE;
@@ -57,6 +66,10 @@ int session_report(struct session *s, int code, const char *message)
         return EXIT_NOT_FOUND;
     case WBCACHE_UNKNOWN:
         return EXIT_UNKNOWN;
+    case WBCACHE_CONDITION_FAILED:
+        return EXIT_CONDITION;
+    case WBCACHE_NOT_FLUSHED:
+        return EXIT_NOT_FLUSHED;
     default:
         return EXIT_FAILED;
     }

@@ -86,7 +86,8 @@ static struct text human_ms(uint64_t ms)
 
 static void print_nodes(const struct wbcache_status *status)
 {
-    printf("%-5s %-24s %-6s %-9s %11s %10s\n", "node", "address", "up", "uptime", "connections", "memory");
+    printf("%-5s %-24s %-6s %-9s %11s %10s %18s\n", "node", "address", "up", "uptime", "connections",
+        "memory", "cache");
     for (size_t i = 0; i < status->n_nodes; i++) {
         const struct wbcache_node_status *n = &status->nodes[i];
         char id[24] = "?";
@@ -94,8 +95,13 @@ static void print_nodes(const struct wbcache_status *status)
             snprintf(id, sizeof id, "%" PRIu64, n->node_id);
         }
         if (n->code == WBCACHE_OK) {
-            printf("%-5s %-24s %-6s %-9s %11" PRIu64 " %10s\n", id, n->client_address, "yes",
-                human_ms(n->uptime_ms).s, n->connections, human_bytes(n->memory_bytes).s);
+            char cache[48] = "-";
+            if (n->memory_max_bytes != 0) { /* how much of memory_max the keys in memory take */
+                snprintf(cache, sizeof cache, "%s (%.0f %%)", human_bytes(n->cache_bytes).s,
+                    100.0 * (double)n->cache_bytes / (double)n->memory_max_bytes);
+            }
+            printf("%-5s %-24s %-6s %-9s %11" PRIu64 " %10s %18s\n", id, n->client_address, "yes",
+                human_ms(n->uptime_ms).s, n->connections, human_bytes(n->memory_bytes).s, cache);
         } else {
             printf("%-5s %-24s no     (%s)\n", id, n->client_address, wbcache_code_name(n->code));
         }
@@ -196,6 +202,13 @@ static json_t *group_json(const struct wbcache_group_status *g)
     NUMBER(misses);
     NUMBER(flush_failures);
     NUMBER(fenced);
+    NUMBER(evicted);
+    NUMBER(expired);
+    NUMBER(expiring);
+    NUMBER(sessions);
+    NUMBER(session_results);
+    NUMBER(session_bytes);
+    NUMBER(contact_age_ms);
 #undef NUMBER
     /* A hash has 64 bits, and JSON's integers are signed. */
     char hash[24];
@@ -221,6 +234,8 @@ static json_t *node_json(const struct wbcache_node_status *n)
     set_u64(o, "uptime_ms", n->uptime_ms);
     set_u64(o, "connections", n->connections);
     set_u64(o, "memory_bytes", n->memory_bytes);
+    set_u64(o, "cache_bytes", n->cache_bytes);
+    set_u64(o, "memory_max_bytes", n->memory_max_bytes);
     set_u64(o, "requests", n->requests);
     json_t *groups = json_array();
     for (size_t i = 0; i < n->n_groups; i++) {

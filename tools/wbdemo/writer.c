@@ -213,22 +213,22 @@ static void take_reply(struct writer *w, const struct wbcache_reply *reply)
     struct share *s = &w->shares[group];
     s->in_flight--;
     w->done++;
-    if (reply->code == WBCACHE_OK) {
+    if (reply->result.code == WBCACHE_OK) {
         uint64_t now = clock_boot_ms();
-        ledger_acknowledged(w->ledger, key, reply->version);
+        ledger_acknowledged(w->ledger, key, reply->result.version);
         w->report->acknowledged++;
         if (w->command_started && now - s->last_ack_ms > w->report->pause_ms[group]) {
             w->report->pause_ms[group] = now - s->last_ack_ms;
         }
         s->last_ack_ms = now;
-    } else if (reply->code == WBCACHE_UNKNOWN) {
+    } else if (reply->result.code == WBCACHE_UNKNOWN) {
         ledger_unknown(w->ledger, key);
         w->report->unknown++;
     } else {
         ledger_refused(w->ledger, key);
         w->report->refused++;
         snprintf(w->report->last_refusal, sizeof w->report->last_refusal, "%s: %s",
-            wbcache_code_name(reply->code), wbcache_strerror(reply->code));
+            wbcache_code_name(reply->result.code), wbcache_strerror(reply->result.code));
     }
 }
 

@@ -1,0 +1,29 @@
+/* Values: immutable and counted. Whoever keeps one beyond the call that gave it takes a reference. */
+#ifndef WB_NODE_VALUE_H
+#define WB_NODE_VALUE_H
+
+#include <stdint.h>
+
+#include "proto/base/bytes.h"
+
+enum value_type { VALUE_STRING = 0 };
+
+struct value {
+    uint32_t refs;
+    uint32_t len;
+    uint8_t data[];
+};
+
+/* A copy of @content; of @head and @tail behind it. The caller has its one reference. */
+struct value *value_create(struct bytes content);
+struct value *value_create_joined(struct bytes head, struct bytes tail);
+/* One reference more (returns @v), one less. The last one to go frees it. */
+struct value *value_ref(struct value *v);
+void value_unref(struct value *v); /* NULL is allowed */
+/* Its bytes, as long as somebody holds it. */
+static inline struct bytes value_bytes(const struct value *v)
+{
+    return bytes_of(v->data, v->len);
+}
+
+#endif
