@@ -99,31 +99,48 @@ static unsigned cpu_percent(struct siege *g, const char *when)
     return percent;
 }
 
-static void a_node_without_files_waits_for_them(struct siege *g)
+static bool one_answered(const struct attack_report *r, void *data)
+{
+    (void)data;
+    return r->answers[STATUS_OK] + r->answers[STATUS_NOT_FOUND] > 0;
+}
+
+/* New clients are served. */
+static void expect_recovered(struct siege *g)
+{
+    struct attacker *a = siege_attack(
+        g, &(struct attack){
+               .kind = ATTACK_ASK, .connections = 1, .keys = 1, .keys_per_request = 1, .window = 1});
+    siege_await(g, a, "a new client is answered", AWAIT_MS, one_answered, NULL);
+    attacker_stop(a);
+    siege_watch_fair(g, "with files again", WATCH_MS);
+}
+
+/* More connections come to @port than there are files. @event is what the log says of it, NULL: nothing, for
+ * the peer port's listener is libuv's, which closes those that it has no file for and tells nobody. */
+static void a_node_without_files_waits_for_them(
+    struct siege *g, const char *name, const struct sockaddr_in *port, const char *event)
 {
     unsigned usual = cpu_percent(g, "before");
-    say("node %u may open %d more files, and %d connections come to each of its ports", g->node, FILES_SPARE,
-        LATE_CROWD);
+    say("node %u may open %d more files, and %d connections come to its %s port", g->node, FILES_SPARE,
+        LATE_CROWD, name);
     long place = cluster_log_place(&g->scenario->cluster, g->node);
     limit_files(g->pid, limit_with_spare(g->pid, FILES_SPARE));
-    struct attacker *a = siege_attack(g, &(struct attack){.kind = ATTACK_SILENT,
-                                             .addresses = {g->client, g->peer},
-                                             .n_addresses = 2,
-                                             .connections = 2 * LATE_CROWD});
+    struct attacker *a = siege_attack(
+        g, &(struct attack){
+               .kind = ATTACK_SILENT, .addresses = {*port}, .n_addresses = 1, .connections = LATE_CROWD});
     unsigned used = cpu_percent(g, "without files");
     siege_watch_fair(g, "without files", WATCH_MS);
+    unsigned lines = event == NULL ? 0 : log_lines(g, place, event);
     struct attack_report r = attacker_report(a);
     siege_say_report(&r);
     attacker_stop(a);
-    assert_true(used <= usual + CPU_GROWTH_MAX_PERCENT);
     siege_wait_alone(g);
     say("they are gone");
-    struct attacker *again = siege_attack(g, &(struct attack){.kind = ATTACK_SILENT, .connections = 1});
-    siege_watch_fair(g, "with files again", WATCH_MS);
-    attacker_stop(again);
-    assert_int_equal(log_lines(g, place, " accept-failed "), 1);
-    assert_int_equal(log_lines(g, place, " accept-again "), 1);
+    expect_recovered(g);
     limit_files(g->pid, FILES_MAX);
+    assert_true(used <= usual + CPU_GROWTH_MAX_PERCENT);
+    assert_int_equal(lines, event == NULL ? 0 : 1);
 }
 
 static void few_files_are_said_once_and_survived(void **state)
@@ -132,7 +149,8 @@ static void few_files_are_said_once_and_survived(void **state)
     const char *const settings[] = {NULL};
     siege_begin(&g, *state, settings);
     a_node_leaves_room_for_its_own_files(&g);
-    a_node_without_files_waits_for_them(&g);
+    a_node_without_files_waits_for_them(&g, "client", &g.client, " accept-failed ");
+    a_node_without_files_waits_for_them(&g, "peer", &g.peer, NULL);
     siege_end(&g);
     struct health after = health_of(&g.scenario->cluster);
     assert_int_equal(after.terms, g.health.terms);

@@ -19,9 +19,9 @@ enum {
     LOG_GROWTH_MAX_BYTES = 4 * 1024 * 1024,
     /* What a connection costs a node beside what it sent: its struct, the buffer for its first bytes, and
      * what malloc adds. The kernel's own buffers are not the process's. */
-    CONNECTION_BYTES_MAX = 8 * 1024,
+    CONNECTION_BYTES_MAX = 4 * 1024,
     /* What grows anyhow while friends write: the log in memory, malloc's pools. */
-    SLACK_BYTES = 24 * 1024 * 1024,
+    SLACK_BYTES = 16 * 1024 * 1024,
 };
 
 static bool all_ended(const struct attack_report *r, void *data)
@@ -45,7 +45,7 @@ static bool words_came(const struct attack_report *r, void *data)
 static void expect_growth(const struct siege *g, uint64_t sent_bytes, uint64_t connections)
 {
     uint64_t growth = siege_growth_bytes(g);
-    uint64_t most = 2 * sent_bytes + connections * CONNECTION_BYTES_MAX + SLACK_BYTES;
+    uint64_t most = sent_bytes + connections * CONNECTION_BYTES_MAX + SLACK_BYTES;
     say("  the node grew by %" PRIu64 " KiB, %" PRIu64 " bytes for each connection, which sent %" PRIu64
         "; allowed: %" PRIu64 " KiB",
         growth / 1024, growth / connections, sent_bytes / connections, most / 1024);

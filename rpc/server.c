@@ -36,6 +36,7 @@ static void on_sweep(uv_timer_t *timer)
 {
     struct rpc_server *server = timer->data;
     uint64_t now = uv_now(server->loop);
+    server->ends_swept = 0;
     list_for_each (it, tmp, &server->conns) {
         server_conn_sweep(list_entry(it, struct rpc_conn, link), now);
     }

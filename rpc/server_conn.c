@@ -355,11 +355,17 @@ static void conn_take_stock(struct rpc_conn *conn, size_t unsent, uint64_t now_m
     }
 }
 
+/* May this sweep end one connection more? The others' time comes in the next. */
+static bool may_end(struct rpc_server *server)
+{
+    return server->ends_swept < SERVER_ENDS_A_SWEEP && ++server->ends_swept > 0;
+}
+
 static void conn_sweep_frame(struct rpc_conn *conn, uint64_t now_ms)
 {
     unsigned timeout_ms = conn->server->config.frame_timeout_ms;
     if (conn->state == CONN_SERVING && timeout_ms > 0 && conn->frame_begun_ms != 0 &&
-        now_ms - conn->frame_begun_ms >= timeout_ms) {
+        now_ms - conn->frame_begun_ms >= timeout_ms && may_end(conn->server)) {
         server_conn_refuse(conn, STATUS_TIMEOUT,
             "a message was begun and not finished in time; the connection will be closed");
     }
@@ -380,7 +386,7 @@ static void conn_sweep_idle(struct rpc_conn *conn, size_t unsent, uint64_t now_m
 {
     unsigned idle_ms = conn->server->config.idle_timeout_ms;
     if (idle_ms == 0 || conn->requests_pending > 0 || conn->state >= CONN_LINGERING ||
-        now_ms - conn->last_frame_ms < idle_ms) {
+        now_ms - conn->last_frame_ms < idle_ms || !may_end(conn->server)) {
         return;
     }
     log_debug(conn->server->config.logger, "client-idle", "conn=%llu unsent=%zu",
@@ -395,7 +401,9 @@ static void conn_sweep_idle(struct rpc_conn *conn, size_t unsent, uint64_t now_m
 void server_conn_sweep(struct rpc_conn *conn, uint64_t now_ms)
 {
     if (conn->state == CONN_LINGERING && now_ms >= conn->linger_until_ms) {
-        server_conn_close(conn);
+        if (may_end(conn->server)) {
+            server_conn_close(conn);
+        }
         return;
     }
     size_t unsent = server_conn_unsent(conn);

@@ -18,7 +18,7 @@
 #include "rpc/address.h"
 #include "rpc/server_private.h"
 
-enum { LISTEN_BACKLOG = 1024, RETRY_AFTER_MS = 1000 };
+enum { LISTEN_BACKLOG = 1024, RETRY_AFTER_MS = 1000, DISCARDS_MAX = 8 };
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);
 
@@ -40,7 +40,10 @@ static void turn_away(struct rpc_server *server, int fd)
     if (send(fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
         shutdown(fd, SHUT_WR);
         /* What it sent already must not make the close a reset, which could overtake the answer. */
-        while (recv(fd, server->discard, sizeof server->discard, MSG_DONTWAIT) == sizeof server->discard) {
+        for (int i = 0; i < DISCARDS_MAX; i++) {
+            if (recv(fd, server->discard, sizeof server->discard, MSG_DONTWAIT) <= 0) {
+                break;
+            }
         }
     }
     close(fd);
@@ -73,13 +76,17 @@ static bool of_one_connection(int error)
 
 static void rest(struct rpc_server *server, int error)
 {
+    uint64_t now_ms = uv_now(server->loop);
+    bool news = server->out_of_files_ms == 0 || now_ms - server->out_of_files_ms >= SERVER_NO_FILES_MS;
     uv_poll_stop(&server->listener);
-    if (!server->out_of_files) {
+    if (!server->out_of_files && news) { /* clients that come again and again are no news */
         log_error(server->config.logger, "accept-failed",
             "error=\"%s\" connections=%u; new clients wait until it works again", strerror(error),
             server->n_conns);
+        server->out_of_files_told = true;
     }
     server->out_of_files = true;
+    server->out_of_files_ms = now_ms;
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events)
@@ -96,8 +103,9 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
             return;
         }
         if (fd >= 0) {
-            if (server->out_of_files) {
-                server->out_of_files = false;
+            server->out_of_files = false;
+            if (server->out_of_files_told) {
+                server->out_of_files_told = false;
                 log_info(server->config.logger, "accept-again", "connections=%u", server->n_conns);
             }
             take_in(server, fd);

@@ -16,9 +16,11 @@ enum {
     SERVER_ARENA_KEEP_BYTES = 16 * 1024,
     SERVER_OUTPUT_KEEP_BYTES = 64 * 1024,
     SERVER_REQUEST_BYTES_MAX = 8 * 1024 * 1024, /* of unanswered requests' frames, per connection */
-    SERVER_SHORT_ANSWER_BYTES = 4096,   /* answers up to here are sent even to a client that does not read */
-    SERVER_ACCEPTS_A_TURN = 64,         /* more wait for the next: those who are here come first */
-    SERVER_REFUSALS_LOGGED = 8,         /* lines between two sweeps; the rest are counted */
+    SERVER_SHORT_ANSWER_BYTES = 4096, /* answers up to here are sent even to a client that does not read */
+    SERVER_ACCEPTS_A_TURN = 64,       /* more wait for the next: those who are here come first */
+    SERVER_REFUSALS_LOGGED = 8,       /* lines between two sweeps; the rest are counted */
+    SERVER_ENDS_A_SWEEP = 200,        /* connections whose time is over; thousands at once would be a stall */
+    SERVER_NO_FILES_MS = 10 * 1000,   /* so long without trouble, and the next one is a new one to be told */
     SERVER_SHARE_MIN_BYTES = 32 * 1024, /* what a connection may hold when all together hold too much */
     SERVER_DISCARD_BYTES = 16 * 1024,
 };
@@ -50,9 +52,12 @@ struct rpc_server {
     struct server_request *taking; /* the handler is looking at it; NULL once it is answered */
     /* for few log lines: one an edge */
     bool out_of_files;
+    bool out_of_files_told;   /* in the log, and its end not yet */
+    uint64_t out_of_files_ms; /* when it was noticed last; 0: never */
     bool at_capacity;
     uint64_t refused; /* since at_capacity */
     bool over_budget;
+    unsigned ends_swept;      /* in this sweep */
     unsigned refusals_logged; /* since the last sweep */
     unsigned refusals_silent;
     bool closing;

@@ -63,6 +63,7 @@ static void on_turn(uv_prepare_t *prepare)
     f->turns++;
     if (!f->closed) {
         f->bytes = rpc_server_client_bytes(f->server);
+        f->connections = rpc_server_connections(f->server);
         f->bytes_max = f->bytes > f->bytes_max ? f->bytes : f->bytes_max;
     }
     pthread_cond_broadcast(&f->changed);
@@ -270,6 +271,18 @@ unsigned fixture_turns(struct fixture *f)
     unsigned n = f->turns;
     pthread_mutex_unlock(&f->lock);
     return n;
+}
+
+unsigned fixture_await_turn(struct fixture *f)
+{
+    pthread_mutex_lock(&f->lock);
+    unsigned turns = f->turns;
+    while (f->turns == turns) {
+        pthread_cond_wait(&f->changed, &f->lock);
+    }
+    unsigned connections = f->connections;
+    pthread_mutex_unlock(&f->lock);
+    return connections;
 }
 
 unsigned fixture_await_log(struct fixture *f, const char *text, const char *other)

@@ -44,6 +44,7 @@ struct fixture {
     bool closing, closed, paused;
     unsigned turns;                  /* of the loop */
     size_t bytes, bytes_max;         /* rpc_server_client_bytes at the end of a turn, now and at most */
+    unsigned connections;            /* at the end of a turn */
     unsigned connections_at_request; /* when the last request was handled */
 };
 
@@ -73,6 +74,8 @@ void fixture_await_bytes_at_most(struct fixture *f, size_t bytes);
 void fixture_await_bytes_at_least(struct fixture *f, size_t bytes);
 size_t fixture_bytes_max(struct fixture *f);
 unsigned fixture_turns(struct fixture *f);
+/* Wait for the end of the next turn of the loop. Returns how many connections the server has then. */
+unsigned fixture_await_turn(struct fixture *f);
 /* Read the log up to a line with @text. Returns how many lines with @other (may be NULL) came before it. */
 unsigned fixture_await_log(struct fixture *f, const char *text, const char *other);
 
