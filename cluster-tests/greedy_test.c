@@ -154,7 +154,6 @@ static void greedy_clients_disturb_nobody(void **state)
         "limits.client_bytes=64MiB", "limits.memory_max=128MiB", "limits.connections=1000", NULL};
     siege_begin(&g, *state, settings);
     store_values(&g);
-    unsigned slack_us = g.slack_us;
     g.slack_us = BUSY_SLACK_US;
     answers_that_nobody_reads_are_bounded(&g, ATTACK_NEVER_READ);
     answers_that_nobody_reads_are_bounded(&g, ATTACK_READ_SLOWLY);
@@ -162,7 +161,6 @@ static void greedy_clients_disturb_nobody(void **state)
     store_rows(&g, rows);
     misses_are_bounded(&g, rows, FEW_KEYS);
     misses_are_bounded(&g, rows, ROWS);
-    g.slack_us = slack_us;
     siege_watch_fair(&g, "after all", WATCH_MS);
     siege_end(&g);
     struct health after = health_of(&g.scenario->cluster);

@@ -87,6 +87,12 @@ static void fill_results(const struct passage *p, Wbrpc__Response *response)
     response->results = list;
 }
 
+/* A cursor of another group is none of ours. */
+static uint16_t scan_tag(const struct front *front, uint32_t group)
+{
+    return (uint16_t)(front->scan_tag ^ group);
+}
+
 /* The keys are borrowed from the scan's buffer. */
 static void fill_scan(const struct passage *p, Wbrpc__ScanReply *reply)
 {
@@ -100,7 +106,7 @@ static void fill_scan(const struct passage *p, Wbrpc__ScanReply *reply)
     }
     reply->keys = keys;
     reply->n_keys = scan->n;
-    reply->cursor = scan->cursor == 0 ? 0 : scan->cursor | p->front->scan_tag;
+    reply->cursor = scan->cursor == 0 ? 0 : scan->cursor | scan_tag(p->front, p->group);
 }
 
 static void fill_response(const struct passage *p, Wbrpc__Response *response, Wbrpc__ScanReply *scan)
@@ -275,7 +281,7 @@ static void take_scan(struct front *front, struct rpc_request *rpc, const Wbrpc_
     if (!group_fits(front, rpc, msg->group)) {
         return;
     }
-    if (msg->cursor != 0 && (msg->cursor & SCAN_TAG_MASK) != front->scan_tag) {
+    if (msg->cursor != 0 && (msg->cursor & SCAN_TAG_MASK) != scan_tag(front, msg->group)) {
         answer(rpc, STATUS_INVALID,
             "the scan was begun at another node, or before this one started: begin again");
         return;
@@ -394,6 +400,11 @@ static void take_set(struct front *front, struct rpc_request *rpc, const Wbrpc__
 static void take_del(struct front *front, struct rpc_request *rpc, const Wbrpc__Del *msg)
 {
     if (!count_fits(rpc, msg->n_keys) || !condition_fits(rpc, msg->condition, msg->has_version)) {
+        return;
+    }
+    if (msg->condition == WBRPC__CONDITION__ABSENT) {
+        answer(
+            rpc, STATUS_INVALID, "what is not there cannot be deleted: the condition is PRESENT or VERSION");
         return;
     }
     uint32_t n = (uint32_t)msg->n_keys;

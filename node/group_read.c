@@ -78,14 +78,27 @@ static const struct state_entry *applied_will_do(const struct group *g, const st
     return e != NULL && (e->expires_at_ms == 0 || e->expires_at_ms > stamp_ms) ? e : NULL;
 }
 
-/* Find the @i'th result. False: @r was refused. */
-static bool read_one(struct group *g, struct group_request *r, uint32_t i, uint64_t stamp_ms,
+/* Must some key of @r be read from what is in flight? Then all are, or half of another request would be seen.
+ */
+static bool must_see_flight(struct group *g, const struct group_request *r, uint64_t stamp_ms)
+{
+    for (uint32_t i = 0; i < r->n; i++) {
+        const struct pending_write *w = overlay_find(&g->overlay, r->keys[i]);
+        if (w != NULL && applied_will_do(g, r, r->keys[i], w, stamp_ms) == NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Find the @i'th result, from what is in @flight if there is something. False: @r was refused. */
+static bool read_one(struct group *g, struct group_request *r, uint32_t i, bool flight, uint64_t stamp_ms,
     struct proposal **seen, size_t *bytes)
 {
     struct operation_result *result = &r->results[i];
     struct group_current c;
     group_current(g, r->keys[i], stamp_ms, &c);
-    const struct state_entry *e = applied_will_do(g, r, r->keys[i], c.pending, stamp_ms);
+    const struct state_entry *e = flight ? NULL : applied_will_do(g, r, r->keys[i], c.pending, stamp_ms);
     if (e != NULL) {
         if (e->value != NULL) {
             show(result, r->inspect, e->value, e->type, e->version, e->expires_at_ms);
@@ -118,8 +131,9 @@ enum evaluated group_eval_read(struct group *g, struct group_request *r)
             return NO_ROOM;
         }
     }
+    bool flight = must_see_flight(g, r, stamp_ms);
     for (uint32_t i = 0; i < r->n; i++) {
-        if (!read_one(g, r, i, stamp_ms, &seen, &bytes)) {
+        if (!read_one(g, r, i, flight, stamp_ms, &seen, &bytes)) {
             return EVALUATED;
         }
         touch(g, r, i);
@@ -183,14 +197,15 @@ static void visit_key(void *data, const struct state_entry *e)
 
 enum evaluated group_eval_scan(struct group *g, struct group_request *r)
 {
+    /* The proof comes first: what a scan gives is too much to be kept while it is waited for. */
+    if (!r->stale && !r->lease_proved && !g->env.lease_valid(g->env.data)) {
+        group_move(r, AT_WAIT_LEASE, &g->lease_next);
+        return EVALUATED;
+    }
     struct scan_visit v = {.scan = r->scan, .stamp_ms = g->state.stamp_ms};
     r->scan->cursor = state_scan(&g->state, r->scan->cursor, r->scan->looks, visit_key, &v);
-    if (r->stale) {
-        r->age_ms = g->env.contact_age_ms(g->env.data);
-        group_finish(g, r, STATUS_OK, NULL);
-    } else {
-        group_answer(g, r, STATUS_OK, NULL);
-    }
+    r->age_ms = r->stale ? g->env.contact_age_ms(g->env.data) : 0;
+    group_finish(g, r, STATUS_OK, NULL);
     return EVALUATED;
 }
 

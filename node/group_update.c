@@ -119,14 +119,14 @@ static void remember(struct group *g, const struct group_request *r, enum status
 
 /* ---- Before evaluating ---- */
 
-/* Does a request of @conn_id wait for the load of @key? Of many waiters only the last ones are asked. */
+/* Does a request of @conn_id wait for the load of @key? Whoever finds out that one of his own does becomes
+ * the last waiter, where the next one finds him at once; for anybody else the key is in the overlay from now
+ * on. */
 static bool own_load_pending(const struct group *g, struct bytes key, uint64_t conn_id)
 {
-    enum { LOOKS_MAX = 256 };
     const struct load *load = loads_find(&g->loads, key);
-    unsigned looks = 0;
-    for (const struct list *it = load == NULL ? NULL : load->waits.prev;
-         load != NULL && it != &load->waits && looks < LOOKS_MAX; it = it->prev, looks++) {
+    for (const struct list *it = load == NULL ? NULL : load->waits.prev; load != NULL && it != &load->waits;
+         it = it->prev) {
         if (list_entry(it, const struct load_wait, of_load)->request->conn_id == conn_id) {
             return true;
         }
@@ -167,6 +167,7 @@ struct estimate {
     size_t bytes;        /* to the entry */
     uint64_t more_bytes; /* to what is dirty */
     uint64_t more_entries;
+    struct proposal *seen; /* the newest write in flight that this rests on */
 };
 
 static struct estimate estimate(struct group *g, const struct group_request *r, uint64_t stamp_ms)
@@ -182,9 +183,11 @@ static struct estimate estimate(struct group *g, const struct group_request *r, 
         struct group_current c;
         group_current(g, op->key, stamp_ms, &c);
         size_t len = operation_bytes_max(op, &c.now);
+        sum.seen = c.pending == NULL ? sum.seen : group_newer(sum.seen, c.pending->proposal);
         if (op->kind != OPERATION_SET && op->kind != OPERATION_DEL) {
             len += values;
         }
+        len = len < LIMIT_VALUE_BYTES ? len : LIMIT_VALUE_BYTES; /* more is refused by the evaluation */
         const struct state_entry *e = state_find(&g->state, op->key);
         bool dirty = e != NULL && state_entry_dirty(e);
         uint64_t before = dirty ? op->key.len + (e->value == NULL ? 0 : e->value->len) : 0;
@@ -223,17 +226,18 @@ static void tell_pending_version(const struct group_current *c, struct operation
 static struct evaluation evaluate_all(struct group *g, struct group_request *r, uint64_t stamp_ms)
 {
     struct evaluation ev = {.status = STATUS_OK};
-    uint32_t mark = g->overlay.open == NULL ? 0 : g->overlay.open->n_writes;
+    struct overlay_mark mark = overlay_mark(&g->overlay);
     for (uint32_t i = 0; i < r->n; i++) {
         const struct operation *op = &r->operations[i];
         struct operation_result *result = &r->results[i];
         struct operation_effect effect = {.kind = EFFECT_NONE};
         struct group_current c;
         group_current(g, op->key, stamp_ms, &c);
-        ev.seen = c.pending == NULL ? ev.seen : group_newer(ev.seen, c.pending->proposal);
+        bool own = c.pending != NULL && c.pending->proposal == g->overlay.open &&
+                   c.pending->ordinal >= mark.n_writes;
+        ev.seen = c.pending == NULL || own ? ev.seen : group_newer(ev.seen, c.pending->proposal);
         ev.status = operation_evaluate(op, &c.now, stamp_ms, &effect, result);
-        if (ev.status != STATUS_OK && c.pending != NULL && c.pending->proposal == g->overlay.open &&
-            c.pending->ordinal >= mark) {
+        if (ev.status != STATUS_OK && own) {
             ev.status = STATUS_INVALID; /* it stumbled over this request's own write */
         }
         if (ev.status != STATUS_OK) {
@@ -284,7 +288,9 @@ static bool has_room(struct group *g, struct group_request *r, uint64_t stamp_ms
     struct estimate need = estimate(g, r, stamp_ms);
     *out = EVALUATED;
     if (need.bytes > LIMIT_ENTRY_BYTES - ENTRY_SLACK_BYTES || r->n > LIMIT_ENTRY_WRITES) {
-        group_finish(g, r, STATUS_TOO_BIG, "what one request writes is too big for one log entry");
+        struct evaluation ev = {
+            .status = STATUS_TOO_BIG, .seen = need.seen}; /* it may depend on what is there */
+        answer_without_write(g, r, &ev);
         return false;
     }
     if (need.more_bytes + need.more_entries > 0 && group_over_budget(g, need.more_bytes, need.more_entries)) {

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "node/group_fixture.h"
+#include "node/group_internal.h"
 
 static struct operation set_if(
     const char *key, const char *value, enum operation_condition condition, uint64_t version)
@@ -295,6 +296,115 @@ static void a_key_named_twice_under_a_condition_is_refused(void **state)
     fixture_deinit(&f);
 }
 
+static void a_request_that_undoes_its_writes_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct ask a;
+    struct operation_result results[3] = {{0}};
+    fixture_init(&f, 0, false, true);
+    set_now(&f, "a", "x");
+    set_now(&f, "b", "x");
+    struct ask del;
+    ask_del(&f, &del, "b", 1);
+    fixture_turn(&f);
+    fixture_commit(&f, UINT32_MAX);
+    set_now(&f, "c", "x"); /* the tombstone may be flushed meanwhile: it is known that b is not there */
+    struct operation three[3] = {set_if("a", "1", CONDITION_PRESENT, 0),
+        set_if("a", "2", CONDITION_PRESENT, 0), set_if("b", "3", CONDITION_PRESENT, 0)};
+    for (int i = 0; i < 1000; i++) {
+        ask_update(&f, &a, &three[0], 1);
+        a.r.n = 3;
+        a.r.operations = three;
+        a.r.results = results;
+        fixture_turn(&f);
+        assert_done(&a, STATUS_CONDITION_FAILED); /* at once: nothing in flight was seen but its own */
+        memset(results, 0, sizeof results);
+    }
+    assert_true(group_memory(f.group) < 100000);
+    fixture_deinit(&f);
+}
+
+static void two_keys_of_one_write_are_seen_together(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct ask write, both;
+    struct operation_result written[2] = {{0}}, results[2] = {{0}};
+    struct bytes keys[2] = {bytes_from_text("a"), bytes_from_text("b")};
+    fixture_init(&f, 0, false, true);
+    set_now(&f, "a", "1"); /* b is not in memory */
+    struct operation two[2] = {set_if("a", "2", CONDITION_NONE, 0), set_if("b", "2", CONDITION_NONE, 0)};
+    submit_two(&f, &write, two, written);
+    ask_get(&f, &both, "a", 2);
+    both.r.n = 2;
+    both.r.keys = keys;
+    both.r.results = results;
+    fixture_turn(&f);
+    fixture_commit(&f, UINT32_MAX);
+    fixture_turn(&f);
+    assert_done(&both, STATUS_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_true(bytes_equal(value_bytes(results[i].value), bytes_from_text("2")));
+        value_unref(results[i].value);
+    }
+    fixture_deinit(&f);
+}
+
+static void too_big_is_an_answer_like_others(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct ask first, retry, late, del;
+    fixture_init(&f, 0, false, true);
+    static char big[1000 * 1024];
+    f.group->config.dirty_bytes_max = 8 << 20; /* the budget is not what refuses it */
+    struct operation append = {
+        .kind = OPERATION_APPEND, .key = bytes_from_text("k"), .value = bytes_of(big, 200 * 1024)};
+    state_put_clean((struct state *)(uintptr_t)group_state(f.group), append.key, VALUE_STRING,
+        value_create(bytes_of(big, sizeof big)), 1, 0);
+    uint64_t session = open_session_now(&f);
+    f.lease = false;
+    ask_update(&f, &first, &append, 1);
+    fixture_turn(&f);
+    assert_false(first.done); /* a deposed leader may not know how long the value is */
+    f.lease = true;
+    group_on_barrier(f.group, f.barrier_token);
+    fixture_turn(&f);
+    assert_done(&first, STATUS_TOO_BIG);
+    ask_once(&f, &retry, &append, session, 1, true);
+    fixture_turn(&f);
+    fixture_commit(&f, UINT32_MAX);
+    assert_done(&retry, STATUS_TOO_BIG);
+    ask_del(&f, &del, "k", 1);
+    fixture_turn(&f);
+    fixture_commit(&f, UINT32_MAX);
+    ask_once(&f, &late, &append, session, 1, false);
+    fixture_turn(&f);
+    assert_done(&late, STATUS_TOO_BIG);
+    fixture_deinit(&f);
+}
+
+static void a_scan_keeps_nothing_while_it_waits_for_the_lease(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct ask a;
+    fixture_init(&f, 0, false, true);
+    set_now(&f, "k", "v");
+    f.lease = false;
+    ask_scan(&f, &a, 0, "", 1000);
+    fixture_turn(&f);
+    assert_false(a.done);
+    assert_int_equal(a.scan.keys.cap, 0);
+    group_on_barrier(f.group, f.barrier_token);
+    fixture_turn(&f);
+    assert_done(&a, STATUS_OK);
+    assert_int_equal(a.scan.n, 1);
+    buf_deinit(&a.scan.keys);
+    fixture_deinit(&f);
+}
+
 static void a_set_does_not_overtake_who_waits_for_its_key(void **state)
 {
     (void)state;
@@ -523,6 +633,10 @@ int main(void)
         cmocka_unit_test(what_was_read_from_a_refused_entry_is_read_again),
         cmocka_unit_test(all_of_a_request_happens_or_nothing),
         cmocka_unit_test(a_key_named_twice_under_a_condition_is_refused),
+        cmocka_unit_test(a_request_that_undoes_its_writes_leaves_nothing_behind),
+        cmocka_unit_test(two_keys_of_one_write_are_seen_together),
+        cmocka_unit_test(too_big_is_an_answer_like_others),
+        cmocka_unit_test(a_scan_keeps_nothing_while_it_waits_for_the_lease),
         cmocka_unit_test(a_set_does_not_overtake_who_waits_for_its_key),
         cmocka_unit_test(a_set_that_waited_goes_on_without_the_database),
         cmocka_unit_test(over_the_budget_dirty_keys_can_still_shrink_and_go),

@@ -172,9 +172,18 @@ static struct pending_write *reverse(struct pending_write *first)
     return reversed;
 }
 
-void overlay_undo(struct overlay *o, uint32_t n_writes)
+struct overlay_mark overlay_mark(const struct overlay *o)
+{
+    if (o->open == NULL) {
+        return (struct overlay_mark){0};
+    }
+    return (struct overlay_mark){.n_writes = o->open->n_writes, .arena = arena_mark(&o->open->arena)};
+}
+
+void overlay_undo(struct overlay *o, struct overlay_mark mark)
 {
     struct proposal *p = o->open;
+    uint32_t n_writes = mark.n_writes;
     if (p == NULL || p->n_writes == n_writes) {
         return;
     }
@@ -199,6 +208,7 @@ void overlay_undo(struct overlay *o, uint32_t n_writes)
     } else {
         kept->next = NULL;
     }
+    arena_rollback(&p->arena, mark.arena);
 }
 
 /* ---- Outcomes ---- */

@@ -88,9 +88,14 @@ static inline bool proposal_empty(const struct proposal *p)
 /* Add a write to the open proposal: copies @key, takes over the reference to @value (NULL: delete). */
 struct pending_write *overlay_add(struct overlay *o, struct bytes key, uint8_t type, struct value *value,
     uint64_t expires_at_ms, uint64_t conn_id);
-/* Take the writes back that were added to the open proposal since it had @n_writes of them (0 also when it
- * was not there yet). */
-void overlay_undo(struct overlay *o, uint32_t n_writes);
+/* How the open proposal (there need not be one) is now. */
+struct overlay_mark {
+    uint32_t n_writes;
+    struct arena_mark arena;
+};
+struct overlay_mark overlay_mark(const struct overlay *o);
+/* Take the writes back that were added to the open proposal since @mark, with their memory. */
+void overlay_undo(struct overlay *o, struct overlay_mark mark);
 /* Add to the open proposal what (@session, @sequence), which is not in the overlay yet, came to. Copies
  * @results. */
 void overlay_add_outcome(struct overlay *o, uint64_t session, uint64_t sequence, uint64_t first_awaited,

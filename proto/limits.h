@@ -14,8 +14,8 @@ enum {
     /* A frame of the client protocol: one request of the largest entry, or a multi-key answer. */
     LIMIT_FRAME_BYTES = 4 * 1024 * 1024,
     LIMIT_REQUEST_KEYS = 4096,
-    /* Keys that one step of a scan looks at. */
-    LIMIT_SCAN_LOOKS = 10000,
+    /* Keys that one step of a scan looks at: the longest of them all must fit in an answer. */
+    LIMIT_SCAN_LOOKS = 3000,
     LIMIT_GROUPS = 256,
     LIMIT_NODES = 9,
     SLOT_COUNT = 16384,

@@ -278,28 +278,17 @@ static void log_role(struct replica *r)
         r->config.group, info.role, info.term, info.leader_id, info.last_index, info.applied_index);
 }
 
-/* A follower that knows its leader restarts its election timer by that leader's messages only: in the same
- * term a vote for another is refused, and one that was granted was before (recv_request_vote.c, convert.c).
- */
-static void note_contact(struct replica *r)
+/* While we lead certainly, we are in contact with the leader. */
+static void note_own_lead(struct replica *r)
 {
-    struct raft *raft = &r->raft;
-    raft_id leader_id = 0;
-    const char *address = NULL;
-    raft_leader(raft, &leader_id, &address);
-    if (raft_state(raft) == RAFT_LEADER) {
-        r->p->contact_ms = replica_lease_valid(r) ? raft->io->time(raft->io) : r->p->contact_ms;
-    } else if (raft_state(raft) == RAFT_FOLLOWER && leader_id != 0) {
-        r->p->contact_ms = raft->election_timer_start;
+    if (replica_lease_valid(r)) {
+        r->p->contact_ms = r->raft.io->time(r->raft.io);
     }
 }
 
 uint64_t replica_contact_age_ms(struct replica *r)
 {
-    if (replica_lease_valid(r)) {
-        return 0;
-    }
-    note_contact(r);
+    note_own_lead(r);
     raft_time now_ms = r->raft.io->time(r->raft.io);
     raft_time since_ms = r->p->contact_ms != 0 ? r->p->contact_ms : r->p->start_ms;
     return now_ms > since_ms ? now_ms - since_ms : 0;
@@ -312,7 +301,7 @@ void replica_poll(struct replica *r)
         return;
     }
     log_role(r);
-    note_contact(r);
+    note_own_lead(r);
     replica_snapshot_check_due(r);
     if (p->gate != GATE_CLOSED) {
         if (office_unbroken(r)) {

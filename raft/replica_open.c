@@ -100,6 +100,38 @@ static int bootstrap(struct replica *r, const struct replica_peer *peers, unsign
     return rv == RAFT_CANTBOOTSTRAP ? 0 : rv;
 }
 
+/* ---- Hearing the leader ---- */
+
+/* A message that only a leader sends, of no older term than ours. (The library's own election timer is no
+ * witness: it starts anew for other reasons, too.) */
+static bool comes_from_a_leader(const struct raft *raft, const struct raft_message *message)
+{
+    raft_term term = raft_current_term((struct raft *)(uintptr_t)raft);
+    return (message->type == RAFT_APPEND_ENTRIES && message->append_entries.term >= term) ||
+           (message->type == RAFT_INSTALL_SNAPSHOT && message->install_snapshot.term >= term);
+}
+
+static void listening_recv(struct raft_io *io, struct raft_message *message)
+{
+    const struct raft *raft = io->data;
+    struct replica *r = raft->data;
+    if (comes_from_a_leader(raft, message)) {
+        r->p->contact_ms = io->time(io);
+    }
+    r->p->recv(io, message);
+}
+
+static int listening_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv)
+{
+    const struct raft *raft = io->data;
+    struct replica *r = raft->data;
+    r->p->recv = recv;
+    io->start = r->p->io_start;
+    return io->start(io, msecs, tick, listening_recv);
+}
+
+/* ---- Starting ---- */
+
 enum status replica_start(struct replica *r, const struct replica_peer *peers, unsigned n_peers)
 {
     struct replica_private *p = r->p;
@@ -113,6 +145,8 @@ enum status replica_start(struct replica *r, const struct replica_peer *peers, u
         return start_failed(r, "writing the first configuration", rv);
     }
     r->raft.errmsg[0] = '\0';
+    p->io_start = r->raft.io->start;
+    r->raft.io->start = listening_start;
     r->p->start_ms = r->raft.io->time(r->raft.io);
     lease_init(&r->lease, r->config.election_timeout_ms, replica_now_ms(r) + r->config.start_delay_ms);
     rv = raft_start(&r->raft);

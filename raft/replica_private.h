@@ -51,8 +51,10 @@ struct replica_private {
     uint64_t seen_term;
     uint64_t seen_leader;
 
-    raft_time contact_ms; /* the library's time when a leader was heard last, as of the last poll; 0: never */
+    raft_time contact_ms; /* the library's time when a leader was heard last; 0: never */
     raft_time start_ms;   /* the same clock at the start */
+    int (*io_start)(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv);
+    raft_io_recv_cb recv; /* the library's: we listen before it */
     void (*close_cb)(struct replica *r);
     char restore_errmsg[128];
     char errmsg[768];

@@ -39,6 +39,7 @@ struct call_verdict call_judge_answer(struct call_kinship call, uint32_t status)
     case STATUS_TIMEOUT:
     case STATUS_DATABASE_DOWN:
     case STATUS_HALTED:
+    case STATUS_CORRUPT: /* of a row that had to be read: nodes do not remember it for retries */
         return call.perhaps_done ? retry(call, (int)status) : report((int)status);
     case STATUS_NOT_FLUSHED: /* done: a retry waits on */
         return call.once ? (struct call_verdict){.next = CALL_NEXT_RETRY,
@@ -59,7 +60,6 @@ struct call_verdict call_judge_answer(struct call_kinship call, uint32_t status)
     case STATUS_NOT_A_NUMBER:
     case STATUS_OUT_OF_RANGE:
     case STATUS_WRONG_TYPE:
-    case STATUS_CORRUPT:
         return report((int)status);
     default:
         /* An error that does not say whether something was done. */

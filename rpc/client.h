@@ -51,7 +51,8 @@ struct client_conn;
 /* A call's life. call_move() in client_call.c is the one function that moves it.
  *
  *             +----------------------------------------------+
- *             |   certainly not done, or a read: try again    |
+ *             |   certainly not done, a read, or a write     |
+ *             |   in its session: try again                   |
  *             v                                               |
  *   ----> WAITING -----------------> ON_CONN ----------------+---> DONE
  *             |   leader known,       (in a connection's        answer, unknown, deadline
@@ -102,6 +103,7 @@ struct call {
     uint64_t sequence;
     uint64_t first_awaited;      /* when it was sent last */
     bool perhaps_done;           /* an attempt of it may have been executed */
+    bool renumbered;             /* its session was forgotten once */
     struct list session_link;    /* in client_session.calls, until DONE */
     Wbrpc__Response *replicated; /* NOT_FLUSHED was answered: what to report at the deadline; or NULL */
     /* DONE */
@@ -142,8 +144,7 @@ struct client_conn {
     bool asking;       /* a Topology question is out */
     bool suspect;
     bool goodbye;             /* its node said goodbye: what it has not answered, it has not done */
-    uint64_t silent_since_ms; /* the oldest request, but patient ones, sent since something was received; 0:
-                                 nothing owed */
+    uint64_t silent_since_ms; /* the oldest request sent since something was received; 0: nothing owed */
     uint64_t last_io_ms;
     char error[128]; /* why it was lost last */
 };
@@ -178,6 +179,7 @@ struct wbcache {
     bool leader_missed;            /* some call cannot go for want of a leader */
     uint64_t ask_at_ms;            /* next Topology question */
     unsigned ask_turn;
+    unsigned stale_turn; /* whose turn it is to answer stale reads */
     uint64_t random;
     char errmsg[512];
 };
@@ -256,7 +258,7 @@ short client_conn_events(const struct client_conn *conn);
 void client_conn_on_events(struct wbcache *cache, struct client_conn *conn, short revents, uint64_t now_ms);
 /* Append a request. False: no memory. */
 bool client_conn_queue(struct client_conn *conn, uint64_t id, uint32_t deadline_ms,
-    const struct request_once *once, struct bytes body, bool quick, uint64_t now_ms);
+    const struct request_once *once, struct bytes body, uint64_t now_ms);
 /* Hand to the kernel what it takes. */
 void client_conn_flush(struct wbcache *cache, struct client_conn *conn, uint64_t now_ms);
 /* After a rest: notice that the peer has closed or said goodbye, before a write is sent into the void. */

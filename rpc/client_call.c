@@ -141,6 +141,9 @@ void client_call_finish(struct wbcache *cache, struct call *call, int code, cons
     if (call->kind == CALL_TOPOLOGY) {
         cache->conns[call->node].asking = false;
     }
+    if (call->kind == CALL_WAIT && code == WBCACHE_TIMEOUT) {
+        call->code = code = WBCACHE_NOT_FLUSHED; /* nothing was to be done: only this much is not known */
+    }
     if (call->replicated != NULL && code != WBCACHE_OK) { /* that much is known, whatever came after it */
         call_release_response(call);
         call->code = code = WBCACHE_NOT_FLUSHED;
@@ -218,8 +221,8 @@ static bool call_send(struct wbcache *cache, struct call *call, struct client_co
     uint64_t id = call->generation << ID_PLACE_BITS | call->place;
     struct request_once once;
     bool numbered = client_session_once(cache, call, &once);
-    if (!client_conn_queue(conn, id, time_for_node(call, now_ms), numbered ? &once : NULL,
-            buf_bytes(&call->body), !call->patient, now_ms)) {
+    if (!client_conn_queue(
+            conn, id, time_for_node(call, now_ms), numbered ? &once : NULL, buf_bytes(&call->body), now_ms)) {
         client_call_finish(cache, call, WBCACHE_NOMEM, "out of memory");
         return false;
     }
@@ -229,19 +232,40 @@ static bool call_send(struct wbcache *cache, struct call *call, struct client_co
     return true;
 }
 
-/* Whoever can be asked now, in turn, and rather not the leader: it has enough to do. */
-static struct client_conn *route_anywhere(struct wbcache *cache, int leader)
+/* How well a node suits a call that any node can answer: rather not the leader, which has enough to do, and
+ * not one that could not answer it just now. */
+static unsigned suits(const struct call *call, const struct client_conn *conn, int leader)
+{
+    if (!client_conn_usable(conn)) {
+        return conn->phase == CONN_DOWN ? 0 : 1;
+    }
+    if (call->refusal != WBCACHE_OK && call->refused_by == conn->node) {
+        return 2;
+    }
+    return conn->node == leader ? 3 : 4;
+}
+
+/* The best one; of equals, each in turn. */
+static struct client_conn *route_anywhere(struct wbcache *cache, const struct call *call, int leader)
 {
     struct client_conn *found = NULL;
-    unsigned first = cache->n_conns == 0 ? 0 : (unsigned)(client_random(cache) % cache->n_conns);
     for (unsigned i = 0; i < cache->n_conns; i++) {
-        struct client_conn *conn = &cache->conns[(first + i) % cache->n_conns];
-        if (found == NULL ||
-            (client_conn_usable(conn) && (!client_conn_usable(found) || found->node == leader))) {
+        struct client_conn *conn = &cache->conns[(cache->stale_turn + i) % cache->n_conns];
+        if (found == NULL || suits(call, conn, leader) > suits(call, found, leader)) {
             found = conn;
         }
     }
     return found;
+}
+
+/* Who reads from any node shall find the followers connected. */
+static void start_members(struct wbcache *cache, uint64_t now_ms)
+{
+    for (unsigned i = 0; i < cache->n_conns; i++) {
+        if (cache->map.nodes[i].member) {
+            client_conn_start(cache, &cache->conns[i], now_ms);
+        }
+    }
 }
 
 /* The connection that @call should take, whatever state it is in; NULL when nobody knows. */
@@ -255,7 +279,7 @@ static struct client_conn *call_route(struct wbcache *cache, const struct call *
     }
     int leader = cluster_map_leader(&cache->map, client_call_group(cache, call));
     if (call->stale) {
-        return route_anywhere(cache, leader);
+        return route_anywhere(cache, call, leader);
     }
     return leader == CLUSTER_MAP_NOBODY ? NULL : &cache->conns[leader];
 }
@@ -282,6 +306,12 @@ static void calls_wake_for_leaders(struct wbcache *cache, uint64_t now_ms)
 
 static void call_dispatch(struct wbcache *cache, struct call *call, uint64_t now_ms)
 {
+    if (call->stale) {
+        start_members(cache, now_ms);
+    }
+    if (call->state != CALL_WAITING) {
+        return; /* its one node was refused at once */
+    }
     struct client_conn *conn = call_route(cache, call);
     if (conn == NULL) {
         cache->leader_missed = true;
@@ -298,6 +328,7 @@ static void call_dispatch(struct wbcache *cache, struct call *call, uint64_t now
     }
     if (client_conn_usable(conn)) {
         if (client_session_ready(cache, call, now_ms)) {
+            cache->stale_turn = call->stale ? (unsigned)conn->node + 1 : cache->stale_turn;
             call_send(cache, call, conn, now_ms);
             return;
         }
@@ -312,8 +343,8 @@ static void call_dispatch(struct wbcache *cache, struct call *call, uint64_t now
         (!connecting || conn->failures > 0 || now_ms - conn->phase_since_ms >= CLIENT_HELLO_LATE_MS)) {
         cache->leader_missed = true;
         call->refusal = WBCACHE_UNAVAILABLE;
-        snprintf(call->message, sizeof call->message, "the leader %s cannot be reached: %s",
-            cache->map.nodes[conn->node].address,
+        snprintf(call->message, sizeof call->message, "the %s %s cannot be reached: %s",
+            call->stale ? "node" : "leader", cache->map.nodes[conn->node].address,
             conn->error[0] != '\0' ? conn->error : "it does not answer");
     }
 }
@@ -399,6 +430,10 @@ static void call_pause(
     if (response->has_retry_after_ms && response->retry_after_ms > 0) {
         pause_ms = response->retry_after_ms;
     }
+    if (call->stale && call->node == CLUSTER_MAP_NOBODY && ++call->redirects <= CLIENT_REDIRECTS_MAX) {
+        call_wait_again(cache, call, code, response->message, 0, now_ms); /* another node can perhaps, now */
+        return;
+    }
     if (status == STATUS_SHUTTING_DOWN && call->node == CLUSTER_MAP_NOBODY) {
         cluster_map_forget(&cache->map, client_call_group(cache, call), call->conn->node);
     } else if (call->node == CLUSTER_MAP_NOBODY) {
@@ -406,12 +441,28 @@ static void call_pause(
     }
     call->redirects = 0;
     bool hopeless = now_ms + pause_ms >= call->deadline_ms;
-    if (hopeless && status == STATUS_OVERLOADED) {
+    if (hopeless && status == STATUS_OVERLOADED && call->kind != CALL_SESSION) {
         client_call_finish(cache, call, code, response->message); /* it would only sleep until its deadline */
         return;
     }
     call_wait_again(cache, call, code, response->message, pause_ms, now_ms);
     call->seeks_leader = election;
+}
+
+/* Its session is not known any more. The first time it goes into a new one at once, and so in its place among
+ * the others of its session; if that one was forgotten as well, sessions are short-lived, and it pauses. */
+static void call_renumber(
+    struct wbcache *cache, struct call *call, int code, const Wbrpc__Response *response, uint64_t now_ms)
+{
+    uint64_t pause_ms = 0;
+    if (call->renumbered) {
+        pause_ms =
+            backoff_ms(call->attempts++, CLIENT_RETRY_MIN_MS, CLIENT_RETRY_MAX_MS, client_random(cache));
+    }
+    call->renumbered = true;
+    client_session_expired(cache, call);
+    call_wait_again(cache, call, code, response->message, pause_ms, now_ms);
+    call->seeks_leader = false;
 }
 
 static void topology_answered(
@@ -488,8 +539,7 @@ enum client_frame client_call_answered(
         } else if (verdict.next == CALL_NEXT_REDIRECT && call->node == CLUSTER_MAP_NOBODY) {
             call_follow(cache, call, response, now_ms);
         } else if (verdict.next == CALL_NEXT_RENUMBER) {
-            client_session_expired(cache, call);
-            call_pause(cache, call, verdict.code, response, now_ms);
+            call_renumber(cache, call, verdict.code, response, now_ms);
         } else {
             kept = call_keep_replicated(call, response);
             call_pause(cache, call, verdict.code, response, now_ms);
@@ -530,7 +580,7 @@ void client_calls_recall(struct wbcache *cache, struct client_conn *conn, uint64
     list_for_each (it, tmp, &conn->calls) {
         struct call *call = list_entry(it, struct call, link);
         bool repeatable = call->kind != CALL_WRITE || call->session != 0;
-        if (repeatable && !call->patient && call->node == CLUSTER_MAP_NOBODY) {
+        if (repeatable && call->node == CLUSTER_MAP_NOBODY) {
             call->perhaps_done = call->kind == CALL_WRITE; /* it is on its way there all the same */
             int code = call->perhaps_done ? WBCACHE_UNKNOWN : WBCACHE_UNAVAILABLE;
             call_wait_again(cache, call, code, "the leader does not answer", 0, now_ms);
@@ -542,8 +592,9 @@ void client_calls_recall(struct wbcache *cache, struct client_conn *conn, uint64
 
 void client_calls_expire(struct wbcache *cache, uint64_t now_ms)
 {
-    list_for_each (it, tmp, &cache->by_deadline) {
-        struct call *call = list_entry(it, struct call, deadline_link);
+    /* The end of one can be the end of others (a session's opening): so the first one is looked at anew. */
+    while (!list_empty(&cache->by_deadline)) {
+        struct call *call = list_entry(cache->by_deadline.next, struct call, deadline_link);
         if (call->deadline_ms > now_ms) {
             return;
         }
@@ -551,11 +602,7 @@ void client_calls_expire(struct wbcache *cache, uint64_t now_ms)
         bool awaiting = call->state == CALL_ON_CONN;
         const char *message = awaiting ? "no answer by the deadline" : NULL;
         int refusal = call->replicated != NULL ? WBCACHE_NOT_FLUSHED : call->refusal;
-        int code = call_judge_deadline(call_kinship(call), awaiting, refusal);
-        if (call->kind == CALL_WAIT && code == WBCACHE_TIMEOUT && awaiting) {
-            code = WBCACHE_NOT_FLUSHED;
-        }
-        client_call_finish(cache, call, code, message);
+        client_call_finish(cache, call, call_judge_deadline(call_kinship(call), awaiting, refusal), message);
     }
 }
 

@@ -194,14 +194,11 @@ static void conn_heard(struct wbcache *cache, struct client_conn *conn, uint64_t
     }
 }
 
-/* What is still owed counts from now on. Flushes are slow by nature, and no sign of anything. */
+/* What is still owed counts from now on. */
 static void conn_rearm_silence(struct client_conn *conn, uint64_t now_ms)
 {
-    list_for_each (it, tmp, &conn->calls) {
-        if (!list_entry(it, struct call, link)->patient) {
-            conn->silent_since_ms = now_ms;
-            return;
-        }
+    if (!list_empty(&conn->calls)) {
+        conn->silent_since_ms = now_ms;
     }
 }
 
@@ -270,7 +267,7 @@ static void conn_receive(struct wbcache *cache, struct client_conn *conn, uint64
 /* ---- Sending ---- */
 
 bool client_conn_queue(struct client_conn *conn, uint64_t id, uint32_t deadline_ms,
-    const struct request_once *once, struct bytes body, bool quick, uint64_t now_ms)
+    const struct request_once *once, struct bytes body, uint64_t now_ms)
 {
     size_t before = conn->out.len;
     request_frame(&conn->out, id, deadline_ms, once, body);
@@ -280,7 +277,7 @@ bool client_conn_queue(struct client_conn *conn, uint64_t id, uint32_t deadline_
         return false;
     }
     conn->stream_queued += conn->out.len - before;
-    if (quick && conn->silent_since_ms == 0) {
+    if (conn->silent_since_ms == 0) {
         conn->silent_since_ms = now_ms;
     }
     return true;
@@ -381,7 +378,8 @@ void client_conn_tick(struct wbcache *cache, struct client_conn *conn, uint64_t 
     uint64_t silent_ms = now_ms - conn->silent_since_ms;
     uint64_t suspect_ms = client_suspect_ms(cache);
     if (silent_ms >= suspect_ms / 2 && !conn->suspect) {
-        /* One slow call is no sign of a dead node: ask it something that it answers at once. */
+        /* One slow call, or one that waits for the database, is no sign of a dead node: ask it something that
+         * it answers at once. */
         client_ask_topology(cache, conn, now_ms);
         client_conn_flush(cache, conn, now_ms);
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proto/base/check.h"
+#include "rpc/call_rules.h"
 #include "rpc/client.h"
 
 void client_sessions_init(struct wbcache *cache)
@@ -41,6 +42,12 @@ static void number(struct client_session *session, struct call *call)
     call->session = session->id;
     call->sequence = ++session->sequence;
     list_push_back(&session->calls, &call->session_link);
+}
+
+static void forget_number(struct call *call)
+{
+    call->session = 0;
+    call->sequence = 0;
 }
 
 bool client_session_ready(struct wbcache *cache, struct call *call, uint64_t now_ms)
@@ -86,6 +93,14 @@ bool client_session_once(struct wbcache *cache, struct call *call, struct reques
     return true;
 }
 
+/* An opening that ended so may be tried again by whoever still has time. */
+static bool may_pass(int code)
+{
+    const struct call_kinship question = {0};
+    return code == WBCACHE_TIMEOUT || code == WBCACHE_CLOSED ||
+           call_judge_answer(question, (uint32_t)code).next != CALL_NEXT_REPORT;
+}
+
 void client_session_opened(
     struct wbcache *cache, struct call *opening, int code, const Wbrpc__Response *response)
 {
@@ -97,7 +112,7 @@ void client_session_opened(
         session->sequence = 0;
         return;
     }
-    if (code == WBCACHE_TIMEOUT || code == WBCACHE_UNAVAILABLE || code == WBCACHE_CLOSED) {
+    if (code != WBCACHE_OK && may_pass(code)) {
         return; /* whoever waits for it has a deadline, too, and asks again until then */
     }
     list_for_each (it, tmp, &cache->waiting) {
@@ -114,12 +129,16 @@ void client_session_expired(struct wbcache *cache, struct call *call)
     struct client_session *session = &cache->sessions[client_call_group(cache, call)];
     if (session->id == call->session) {
         session->id = 0;
-        /* Those that may have been executed keep their numbers, and will hear that nobody knows. */
+        /* Those that are out will hear it themselves; those that may have been executed keep their numbers,
+         * and will hear that nobody knows. */
         list_for_each (it, tmp, &session->calls) {
+            struct call *other = list_entry(it, struct call, session_link);
             list_remove(it);
+            if (other->state == CALL_WAITING && !other->perhaps_done) {
+                forget_number(other);
+            }
         }
     }
     list_remove(&call->session_link);
-    call->session = 0;
-    call->sequence = 0;
+    forget_number(call);
 }

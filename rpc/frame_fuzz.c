@@ -37,6 +37,12 @@ static void check_request(struct bytes payload)
         pb_pack(&request->base, &packed);
         CHECK(request_decode(buf_bytes(&packed), &again, &back, &back_id) == STATUS_OK);
         CHECK(back_id == id && back->op_case == request->op_case);
+        CHECK(back->level == request->level && back->stale == request->stale);
+        CHECK((back->once == NULL) == (request->once == NULL));
+        CHECK(request->once == NULL || (back->once->session == request->once->session &&
+                                           back->once->sequence == request->once->sequence &&
+                                           back->once->first_awaited == request->once->first_awaited &&
+                                           back->once->retry == request->once->retry));
         buf_deinit(&packed);
     }
     arena_deinit(&arena);

@@ -112,8 +112,10 @@ static enum status scan_set(struct bytes message)
     return STATUS_OK;
 }
 
-static enum status scan_operation(const struct field *f)
+/* A field's content. *@operation: it is the operation, of which a request has one. */
+static enum status scan_content(const struct field *f, bool *operation)
 {
+    *operation = true;
     switch (f->number) {
     case WBRPC__REQUEST__OP_SET:
         return scan_set(f->content);
@@ -132,9 +134,12 @@ static enum status scan_operation(const struct field *f)
     case WBRPC__REQUEST__OP_OPEN_SESSION:
     case WBRPC__REQUEST__OP_TOPOLOGY:
     case WBRPC__REQUEST__OP_STATUS:
+        return scan_flat(f->content, SMALL_FIELDS_MAX);
     case FIELD_ONCE:
+        *operation = false;
         return scan_flat(f->content, SMALL_FIELDS_MAX);
     default:
+        *operation = false;
         return STATUS_OK; /* unknown fields stay one piece, whatever is in them */
     }
 }
@@ -142,6 +147,7 @@ static enum status scan_operation(const struct field *f)
 static enum status scan_request(struct bytes message, uint64_t *id)
 {
     struct field f;
+    bool seen = false;
     for (unsigned n = 0; message.len > 0; n++) {
         if (n == REQUEST_FIELDS_MAX) {
             return STATUS_TOO_BIG;
@@ -152,10 +158,15 @@ static enum status scan_request(struct bytes message, uint64_t *id)
         if (f.number == FIELD_ID && f.wire == WIRE_VARINT) {
             *id = f.value;
         }
-        enum status s = f.wire == WIRE_BYTES ? scan_operation(&f) : STATUS_OK;
+        bool operation = false;
+        enum status s = f.wire == WIRE_BYTES ? scan_content(&f, &operation) : STATUS_OK;
         if (s != STATUS_OK) {
             return s;
         }
+        if (operation && seen) {
+            return STATUS_INVALID; /* all would be unpacked, and all but the last ignored */
+        }
+        seen = seen || operation;
     }
     return STATUS_OK;
 }

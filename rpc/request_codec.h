@@ -14,7 +14,8 @@
 /* Decode @payload into @arena.
  * OK: *@out is the message; its operation may still be one that this version does not know (op_case 0).
  * TOO_BIG: more fields than any request needs (above LIMIT_REQUEST_KEYS keys); *@id is the request's, if it
- * was seen. INVALID: no such message. *@out is set on OK only; *@id is always set, 0 when not known. */
+ * was seen. INVALID: no such message, or several operations in it. *@out is set on OK only; *@id is always
+ * set, 0 when not known. */
 enum status request_decode(
     struct bytes payload, struct arena *arena, const Wbrpc__Request **out, uint64_t *id);
 

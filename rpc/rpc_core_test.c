@@ -214,6 +214,125 @@ static void a_request_built_in_two_steps_comes_back(void **state)
     buf_deinit(&body);
 }
 
+static void a_write_says_its_place_in_its_session_in_each_attempt_anew(void **state)
+{
+    (void)state;
+    const struct request_once rows[] = {
+        {1, 1, 1, false},
+        {UINT64_MAX, UINT64_MAX, UINT64_MAX, true},
+        {77, 300, 12, true},
+    };
+    Wbrpc__Incr incr = WBRPC__INCR__INIT;
+    incr.key = pb_borrow(text("n"));
+    incr.delta = INT64_MIN;
+    struct buf body;
+    buf_init(&body);
+    request_body_level(&body, WBRPC__LEVEL__FLUSHED);
+    request_body(&body, WBRPC__REQUEST__OP_INCR, &incr.base);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf frame;
+        struct arena arena;
+        struct bytes payload;
+        size_t consumed;
+        const Wbrpc__Request *back;
+        uint64_t id;
+        buf_init(&frame);
+        arena_init(&arena);
+        request_frame(&frame, UINT64_MAX, UINT32_MAX, &rows[i], buf_bytes(&body));
+        assert_int_equal(frame_parse(buf_bytes(&frame), 1000, &payload, &consumed), STATUS_OK);
+        assert_int_equal(consumed, frame.len);
+        assert_int_equal(request_decode(payload, &arena, &back, &id), STATUS_OK);
+        assert_true(back->once->session == rows[i].session && back->once->sequence == rows[i].sequence);
+        assert_true(back->once->first_awaited == rows[i].first_awaited && back->once->retry == rows[i].retry);
+        assert_int_equal(back->level, WBRPC__LEVEL__FLUSHED);
+        assert_int_equal(back->op_case, WBRPC__REQUEST__OP_INCR);
+        assert_true(back->incr->delta == INT64_MIN && back->deadline_ms == UINT32_MAX);
+        arena_deinit(&arena);
+        buf_deinit(&frame);
+    }
+    buf_deinit(&body);
+}
+
+/* A request of one operation @op with the content @content. */
+static enum status decode_raw(Wbrpc__Request__OpCase op, struct bytes content, size_t *memory)
+{
+    struct buf raw;
+    struct arena arena;
+    const Wbrpc__Request *msg;
+    uint64_t id;
+    buf_init(&raw);
+    arena_init(&arena);
+    buf_append(&raw, "\x08\x05", 2);
+    for (uint64_t v = (uint64_t)op << 3 | 2;; v >>= 7) {
+        buf_append_u8(&raw, (uint8_t)(v >= 0x80 ? v | 0x80 : v));
+        if (v < 0x80) {
+            break;
+        }
+    }
+    for (uint64_t v = content.len;; v >>= 7) {
+        buf_append_u8(&raw, (uint8_t)(v >= 0x80 ? v | 0x80 : v));
+        if (v < 0x80) {
+            break;
+        }
+    }
+    buf_append(&raw, content.data, content.len);
+    enum status s = request_decode(buf_bytes(&raw), &arena, &msg, &id);
+    *memory = arena.bytes;
+    arena_deinit(&arena);
+    buf_deinit(&raw);
+    return s;
+}
+
+/* @n fields of @piece, then @more of @other. */
+static void fill(struct buf *out, size_t n, struct bytes piece, size_t more, struct bytes other)
+{
+    buf_clear(out);
+    for (size_t i = 0; i < n; i++) {
+        buf_append(out, piece.data, piece.len);
+    }
+    for (size_t i = 0; i < more; i++) {
+        buf_append(out, other.data, other.len);
+    }
+}
+
+static void lists_take_so_many_keys_and_their_options_and_no_more(void **state)
+{
+    (void)state;
+    const struct bytes key = {(const uint8_t *)"\x0a\x00", 2}, option = {(const uint8_t *)"\x20\x01", 2};
+    const struct bytes entry = {(const uint8_t *)"\x0a\x04\x0a\x00\x12\x00", 6};
+    const struct bytes incr = {(const uint8_t *)"\x0a\x00\x10\x02", 4};
+    struct {
+        Wbrpc__Request__OpCase op;
+        struct bytes piece;
+        size_t n, more;
+        enum status status;
+    } rows[] = {
+        {WBRPC__REQUEST__OP_INSPECT, key, LIMIT_REQUEST_KEYS, 0, STATUS_OK},
+        {WBRPC__REQUEST__OP_INSPECT, key, LIMIT_REQUEST_KEYS, 1, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_DEL, key, LIMIT_REQUEST_KEYS, 16, STATUS_OK},
+        {WBRPC__REQUEST__OP_DEL, key, LIMIT_REQUEST_KEYS, 17, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_EXPIRE, key, LIMIT_REQUEST_KEYS, 16, STATUS_OK},
+        {WBRPC__REQUEST__OP_EXPIRE, key, LIMIT_REQUEST_KEYS, 17, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_SET, entry, LIMIT_REQUEST_KEYS, 16, STATUS_OK},
+        {WBRPC__REQUEST__OP_SET, entry, LIMIT_REQUEST_KEYS, 17, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_INCR, incr, 1, 14, STATUS_OK},
+        {WBRPC__REQUEST__OP_INCR, incr, 1, 15, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_APPEND, entry, 20, 0, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_WAIT, option, 17, 0, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_SCAN, option, 17, 0, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_OPEN_SESSION, option, 17, 0, STATUS_TOO_BIG},
+    };
+    struct buf content;
+    buf_init(&content);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        size_t memory;
+        fill(&content, rows[i].n, rows[i].piece, rows[i].more, option);
+        assert_int_equal(decode_raw(rows[i].op, buf_bytes(&content), &memory), rows[i].status);
+        assert_true(rows[i].status == STATUS_OK || memory == 0);
+    }
+    buf_deinit(&content);
+}
+
 static enum status decode_keys(size_t n, uint64_t *id, size_t *memory)
 {
     Wbrpc__Keys keys = WBRPC__KEYS__INIT;
@@ -286,6 +405,9 @@ static void bytes_that_are_no_fields_are_invalid(void **state)
         {"\x08\x01\x52\x02\x0a\x05", 6},                          /* a key longer than the keys */
         {"\x08\x01\x5a\x04\x0a\x02\x0a\x05", 8},                  /* an entry that ends in its key */
         {"\x08\x01\x72\x00", 4},                                  /* a flush without its group */
+        {"\x08\x01\xa2\x01\x00\xa2\x01\x00", 8},                  /* two operations */
+        {"\x08\x01\x52\x02\x0a\x00\xa2\x01\x00", 9},              /* two different ones */
+        {"\x08\x01\x1a\x04\x08\x01\x10\x01", 8},                  /* once without first_awaited */
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct arena arena;
@@ -505,6 +627,9 @@ static void in_a_session_what_may_have_been_done_is_tried_again_until_it_is_know
         {STATUS_UNKNOWN, RETRY, STATUS_UNKNOWN, RETRY, STATUS_UNKNOWN},
         {STATUS_TIMEOUT, REPORT, STATUS_TIMEOUT, RETRY, STATUS_UNKNOWN},
         {STATUS_DATABASE_DOWN, REPORT, STATUS_DATABASE_DOWN, RETRY, STATUS_UNKNOWN},
+        {STATUS_CORRUPT, REPORT, STATUS_CORRUPT, RETRY, STATUS_UNKNOWN},
+        {STATUS_HALTED, REPORT, STATUS_HALTED, RETRY, STATUS_UNKNOWN},
+        {STATUS_NO_SPACE, RETRY, STATUS_NO_SPACE, RETRY, STATUS_UNKNOWN},
         {STATUS_NOT_FLUSHED, RETRY, STATUS_NOT_FLUSHED, RETRY, STATUS_NOT_FLUSHED},
         {STATUS_SESSION_EXPIRED, CALL_NEXT_RENUMBER, STATUS_UNAVAILABLE, REPORT, STATUS_UNKNOWN},
         {4711, REPORT, STATUS_UNKNOWN, REPORT, STATUS_UNKNOWN},
@@ -553,6 +678,8 @@ int main(void)
         cmocka_unit_test(an_announced_length_allocates_nothing),
         cmocka_unit_test(after_a_bad_length_nothing_is_found),
         cmocka_unit_test(a_request_built_in_two_steps_comes_back),
+        cmocka_unit_test(a_write_says_its_place_in_its_session_in_each_attempt_anew),
+        cmocka_unit_test(lists_take_so_many_keys_and_their_options_and_no_more),
         cmocka_unit_test(keys_are_counted_before_anything_is_allocated_for_them),
         cmocka_unit_test(a_flood_of_unknown_fields_is_refused),
         cmocka_unit_test(bytes_that_are_no_fields_are_invalid),

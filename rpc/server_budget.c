@@ -60,7 +60,8 @@ struct candidate {
 
 static bool stands_still(const struct rpc_conn *conn, uint64_t now_ms)
 {
-    bool in_frame = conn->frame_begun_ms != 0 && now_ms - conn->frame_begun_ms >= SERVER_STALL_MS;
+    /* Who holds less than a share is read, and gets on if bytes come. */
+    bool in_frame = conn->frame_begun_ms != 0 && now_ms - conn->received_ms >= SERVER_STALL_MS;
     bool in_answer = server_conn_unsent(conn) > 0 && now_ms - conn->sent_ms >= SERVER_STALL_MS;
     return conn->state < CONN_CLOSING && (in_frame || in_answer);
 }
@@ -105,8 +106,13 @@ void server_budget_sweep(struct rpc_server *server, uint64_t now_ms)
     struct candidate *candidates = xmalloc((server->n_conns + (size_t)1) * sizeof *candidates);
     size_t n = find_candidates(server, now_ms, candidates);
     qsort(candidates, n, sizeof *candidates, largest_first);
-    size_t held = server->held, dropped = 0;
-    while (dropped < n && held > max) {
+    size_t held = server->held, dropped = 0, gain = 0;
+    for (size_t i = 0; i < n; i++) {
+        gain += candidates[i].gain;
+    }
+    /* When it is requests that hold the memory, closing connections does not help. */
+    bool helps = held - gain <= max;
+    while (helps && dropped < n && held > max) {
         held -= candidates[dropped].gain;
         drop(candidates[dropped++].conn);
     }

@@ -308,6 +308,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     } else if (n > 0) {
         conn_input_received(&conn->in, (size_t)n);
+        conn->received_ms = uv_now(conn->server->loop);
     }
     conn_process(conn);
 }

@@ -17,7 +17,7 @@ enum {
     SERVER_OUTPUT_KEEP_BYTES = 64 * 1024,
     SERVER_REQUEST_BYTES_MAX = 8 * 1024 * 1024, /* of unanswered requests' frames, per connection */
     SERVER_SHORT_ANSWER_BYTES = 4096, /* answers up to here are sent even to a client that does not read */
-    SERVER_ACCEPTS_A_TURN = 64,       /* more wait for the next: those who are here come first */
+    SERVER_ACCEPTS_A_TURN = 16,       /* more wait for the next: those who are here come first */
     SERVER_REFUSALS_LOGGED = 8,       /* lines between two sweeps; the rest are counted */
     SERVER_ENDS_A_SWEEP = 200,        /* connections whose time is over; thousands at once would be a stall */
     SERVER_NO_FILES_MS = 10 * 1000,   /* so long without trouble, and the next one is a new one to be told */
@@ -107,6 +107,7 @@ struct rpc_conn {
     size_t request_bytes;    /* of the memory of pending requests */
     size_t held;             /* what client_bytes_max counts of it: buffers and pending requests */
     uint64_t last_frame_ms;  /* loop time of the last whole frame, or of progress in writing */
+    uint64_t received_ms;    /* loop time of the last bytes */
     uint64_t frame_begun_ms; /* loop time when the first bytes of the frame at hand came; 0: there is none, or
                                 it is we who don't read it */
     uint64_t sent_ms;        /* loop time when its output was last seen to get on, or to be empty */

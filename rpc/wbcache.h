@@ -131,7 +131,7 @@ WBCACHE_API int wbcache_incr(
  * deadline: nothing is lost, only not yet flushed. */
 WBCACHE_API int wbcache_flush(struct wbcache *cache);
 /* Wait until @group's flushed index is at least @index. *@flushed_index (may be NULL) gets it, also with
- * NOT_FLUSHED. */
+ * NOT_FLUSHED; 0 when no node could say it. */
 WBCACHE_API int wbcache_wait(struct wbcache *cache, unsigned group, uint64_t index, uint64_t *flushed_index);
 
 /* ---- Everything that can be done to one key, with all options. ---- */
@@ -203,27 +203,28 @@ WBCACHE_API int wbcache_do(struct wbcache *cache, const struct wbcache_op *op, s
 
 /* ---- Scanning the keys in memory ---- */
 
-/* Zero it (but for prefix and count) to begin. */
+struct wbcache_key {
+    const void *key;
+    size_t key_len;
+};
+/* Zero it (but for prefix, count and stale) to begin. */
 struct wbcache_scan {
     const void *prefix; /* the caller's; NULL: all keys */
     size_t prefix_len;
     unsigned count; /* keys to look at in one step; 0: 1000 */
-    bool stale;
+    bool stale;     /* answered by any node */
     /* what a step gives: the library's until the next call on this handle */
-    const struct wbcache_key {
-        const void *key;
-        size_t key_len;
-    } * keys;
+    const struct wbcache_key *keys;
     size_t n;
     bool done; /* there is no next step */
     /* the library's own */
     unsigned group;
     uint64_t cursor;
+    unsigned node;
 };
 /* One step. A key that is in memory from the first step to the last is given at least once, some keys twice
- * (all of a group's again when its leader changes meanwhile). A step may give no keys though more follow: go
- * on until
- * @scan->done. */
+ * (all of a group's again when its leader changes meanwhile or, with stale, the node that was asked is lost).
+ * A step may give no keys though more follow: go on until @scan->done. */
 WBCACHE_API int wbcache_scan(struct wbcache *cache, struct wbcache_scan *scan);
 
 /* ---- Pipelined calls: many under way on one handle, from one thread. ---- */

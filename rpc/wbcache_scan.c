@@ -26,6 +26,10 @@ static struct call *begin_step(struct wbcache *cache, const struct wbcache_scan 
     request_body(&call->body, WBRPC__REQUEST__OP_SCAN, &question.base);
     call->by_group = true;
     call->group = scan->group;
+    call->stale = scan->stale;
+    if (scan->stale && scan->cursor != 0 && scan->node < cache->n_conns) {
+        call->node = (int)scan->node; /* that gave the cursor */
+    }
     call->deadline_ms = client_now_ms() + cache->options.deadline_ms;
     if (client_call_begin(cache, call, client_now_ms()) != WBCACHE_OK) {
         client_call_free(cache, call);
@@ -34,14 +38,17 @@ static struct call *begin_step(struct wbcache *cache, const struct wbcache_scan 
     return call;
 }
 
-/* A cursor is its node's own. */
-static bool begun_elsewhere(const struct call *call)
+/* A cursor is its node's own, and that node does not lead any more, was started anew, or is lost. */
+static bool must_begin_anew(const struct call *call)
 {
-    return call->code == WBCACHE_INVALID && strncmp(call->message, "the scan", strlen("the scan")) == 0;
+    bool foreign =
+        call->code == WBCACHE_INVALID && strncmp(call->message, "the scan", strlen("the scan")) == 0;
+    return foreign || (call->node != CLUSTER_MAP_NOBODY && call->code == WBCACHE_UNAVAILABLE);
 }
 
-static int show_keys(struct wbcache *cache, const Wbrpc__ScanReply *reply, struct wbcache_scan *scan)
+static int show_keys(struct wbcache *cache, const struct call *call, struct wbcache_scan *scan)
 {
+    const Wbrpc__ScanReply *reply = call->response->scan;
     free(cache->scan_keys);
     cache->scan_keys = reply->n_keys == 0 ? NULL : calloc(reply->n_keys, sizeof *cache->scan_keys);
     if (cache->scan_keys == NULL && reply->n_keys > 0) {
@@ -54,6 +61,7 @@ static int show_keys(struct wbcache *cache, const Wbrpc__ScanReply *reply, struc
     scan->keys = cache->scan_keys;
     scan->n = reply->n_keys;
     scan->cursor = reply->cursor;
+    scan->node = (unsigned)call->conn->node;
     if (reply->cursor == 0) {
         scan->group++;
         scan->done = scan->group >= cache->map.group_count;
@@ -76,16 +84,25 @@ int wbcache_scan(struct wbcache *cache, struct wbcache_scan *scan)
     if (code != WBCACHE_OK) {
         return code;
     }
+    if (scan->group >= cache->map.group_count) {
+        return client_fail(cache, WBCACHE_INVALID, "scan: zero the struct to begin");
+    }
     struct call *call = begin_step(cache, scan);
     if (call == NULL) {
         return client_fail(cache, WBCACHE_NOMEM, "scan: out of memory");
     }
     client_run_blocking(cache);
     cache->shown = call;
-    if (begun_elsewhere(call)) {
-        scan->cursor = 0; /* the group's leader has changed: its keys are given again */
+    if (must_begin_anew(call)) {
+        scan->cursor = 0; /* the group's keys are given again */
         return WBCACHE_OK;
     }
     code = client_outcome(cache, "scan", call);
-    return code == WBCACHE_OK ? show_keys(cache, call->response->scan, scan) : code;
+    if (code == WBCACHE_OK) {
+        return show_keys(cache, call, scan);
+    }
+    if (call->node != CLUSTER_MAP_NOBODY) {
+        scan->cursor = 0; /* it does not answer: should the caller go on, then elsewhere */
+    }
+    return code;
 }

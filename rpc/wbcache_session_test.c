@@ -29,6 +29,7 @@ struct memory {
     /* what goes wrong: the first so many tries, or every so-many'th */
     unsigned fail_first, fail_every;
     bool execute; /* before it goes wrong */
+    bool elect;   /* then the next node leads */
     enum fake_action action;
     int status;
     bool forgetful; /* sessions below `forgotten` are not known */
@@ -91,6 +92,9 @@ static enum fake_action once(struct fake_node *node, const Wbrpc__Request *reque
     }
     if (!fails) {
         return FAKE_ANSWER;
+    }
+    if (m->elect) {
+        node->cluster->leaders[0] = node->id % FAKE_NODES + 1;
     }
     if (m->action == FAKE_ANSWER) {
         refuse(response, m->status);
@@ -283,11 +287,12 @@ static void ten_thousand_increments_through_losses_are_ten_thousand(void **state
 {
     (void)state;
     enum { N = 10000, WINDOW = 256 };
-    for (int executed = 0; executed < 2; executed++) {
+    for (int executed = 0; executed < 2; executed++) { /* what goes wrong: the answer, or the request */
         struct fixture f;
         struct wbcache_op op = {.kind = WBCACHE_OP_INCR, .key = "n", .key_len = 1, .delta = 1};
-        start(&f, &(struct memory){.fail_every = 701, .action = FAKE_DROP, .execute = executed == 1}, 60000,
-            WINDOW);
+        start(&f,
+            &(struct memory){.fail_every = 701, .action = FAKE_DROP, .execute = executed == 1, .elect = true},
+            60000, WINDOW);
         int sent = 0, received = 0;
         while (received < N) {
             struct wbcache_reply reply;
@@ -302,6 +307,9 @@ static void ten_thousand_increments_through_losses_are_ten_thousand(void **state
         assert_int_equal(f.memory->n, N);
         assert_true(f.memory->retries > 0);
         assert_true(f.memory->floor > N - 2 * WINDOW);
+        for (int i = 0; i < FAKE_NODES; i++) {
+            assert_true(fake_node_requests(&f.cluster.nodes[i]) > 0);
+        }
         stop(&f);
     }
 }

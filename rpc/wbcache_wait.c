@@ -60,6 +60,9 @@ int wbcache_flush(struct wbcache *cache)
 int wbcache_wait(struct wbcache *cache, unsigned group, uint64_t index, uint64_t *flushed_index)
 {
     client_enter(cache);
+    if (flushed_index != NULL) {
+        *flushed_index = 0;
+    }
     uint64_t deadline_ms = client_now_ms() + cache->options.deadline_ms;
     int code = client_need_topology(cache, deadline_ms);
     if (code != WBCACHE_OK) {

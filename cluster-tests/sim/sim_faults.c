@@ -1,7 +1,7 @@
 /* What goes wrong, and when: drawn from the seed. */
 #include "cluster-tests/sim/sim.h"
 
-enum { LAG_STEPS = 2, LAG_STEP_US = 200 * 1000, LAG_STEP_EVERY_US = 450 * 1000 };
+enum { LAG_STEPS = 4, LAG_STEP_US = 200 * 1000, LAG_STEP_EVERY_US = 450 * 1000 };
 
 static void on_restart(struct sim_event *event)
 {

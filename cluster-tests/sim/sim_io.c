@@ -6,7 +6,7 @@
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
 
-enum { SEND_DONE_US = 20, DISK_DEFAULT_MIN_US = 100, DISK_DEFAULT_MAX_US = 3000, STACK_CLEARED_BYTES = 4096 };
+enum { SEND_DONE_US = 20, DISK_DEFAULT_MIN_US = 100, DISK_DEFAULT_MAX_US = 3000 };
 
 enum operation_kind { OPERATION_APPEND, OPERATION_TRUNCATE, OPERATION_PUT };
 
@@ -292,11 +292,30 @@ static int io_recover(struct raft_io *io, const struct raft_configuration *confi
 
 /* ---- The network ---- */
 
-/* What libraft cannot take: a snapshot while it takes or installs one crashes it or leaks. */
+/* What libraft cannot take: a snapshot while it takes or installs one crashes it or leaks. And what it would
+ * answer with success and an index that it never set: a snapshot or the log's beginning from a leader of an
+ * older term (recvInstallSnapshot, recvAppendEntries). */
 static bool refuses(const struct sim_io *s, const struct raft_message *m)
 {
     const struct raft *r = s->io.data;
-    return m->type == RAFT_INSTALL_SNAPSHOT && (r->legacy.snapshot_taking || r->snapshot.installing);
+    if (m->type == RAFT_INSTALL_SNAPSHOT) {
+        return r->legacy.snapshot_taking || r->snapshot.installing ||
+               m->install_snapshot.term < r->current_term;
+    }
+    return m->type == RAFT_APPEND_ENTRIES && m->append_entries.term < r->current_term &&
+           m->append_entries.prev_log_index == 0;
+}
+
+/* An answer that rejects entries of an older term has a last_log_index that libraft never set: give it the
+ * one that it sets elsewhere. What happens must not depend on what lay on the stack. */
+static struct raft_message with_last_index(struct sim_io *s, const struct raft_message *message)
+{
+    struct raft_message m = *message;
+    if (m.type == RAFT_APPEND_ENTRIES_RESULT && m.append_entries_result.rejected > 0) {
+        raft_index last = raft_last_index(s->io.data), before = m.append_entries_result.rejected - 1;
+        m.append_entries_result.last_log_index = last < before ? last : before;
+    }
+    return m;
 }
 
 /* libraft decides to send a snapshot, then reads it; if a newer one was stored in between, it corrects the
@@ -314,17 +333,6 @@ bool sim_io_listens(const struct sim_io *s)
     return s != NULL && !s->dead && s->recv_cb != NULL;
 }
 
-/* libraft 0.22.1 leaves last_log_index unset when it rejects entries of an older term (recvAppendEntries),
- * and looks at it where the answer arrives. What it finds must not depend on where this process happens to be
- * in memory. */
-static __attribute__((noinline)) void clear_stack(void)
-{
-    volatile uint8_t below[STACK_CLEARED_BYTES];
-    for (size_t i = 0; i < sizeof below; i++) {
-        below[i] = 0;
-    }
-}
-
 void sim_io_receive(struct sim_io *s, struct raft_message *message)
 {
     if (refuses(s, message)) {
@@ -332,7 +340,6 @@ void sim_io_receive(struct sim_io *s, struct raft_message *message)
         return;
     }
     s->heard_us = s->clock->now_us;
-    clear_stack();
     s->recv_cb(&s->io, message);
     if (!s->closing) {
         fire_completed(s);
@@ -368,7 +375,8 @@ static int io_send(
     sim_schedule(s->clock, &send->event, s->gate, SEND_DONE_US, send_done);
 
     CHECK(message->server_id >= 1 && message->server_id <= SIM_NODES_MAX);
-    sim_net_send(s->net, s->group, s->node, (unsigned)message->server_id - 1, message);
+    struct raft_message sent = with_last_index(s, message);
+    sim_net_send(s->net, s->group, s->node, (unsigned)message->server_id - 1, &sent);
     return 0;
 }
 

@@ -72,3 +72,21 @@ void *arena_alloc(struct arena *a, size_t size)
     block->used += size;
     return ptr;
 }
+
+struct arena_mark arena_mark(const struct arena *a)
+{
+    return (struct arena_mark){.block = a->blocks, .used = a->blocks == NULL ? 0 : a->blocks->used};
+}
+
+void arena_rollback(struct arena *a, struct arena_mark mark)
+{
+    while (a->blocks != mark.block) {
+        struct arena_block *block = a->blocks;
+        a->blocks = block->older;
+        a->bytes -= block->size;
+        free(block);
+    }
+    if (mark.block != NULL) {
+        mark.block->used = mark.used;
+    }
+}

@@ -18,4 +18,13 @@ void arena_reset(struct arena *a);
 /* Memory aligned for any type, until reset or deinit. Never NULL (aborts when out of memory). */
 void *arena_alloc(struct arena *a, size_t size);
 
+/* A moment in an arena's life, to which it can go back. */
+struct arena_mark {
+    struct arena_block *block;
+    size_t used;
+};
+struct arena_mark arena_mark(const struct arena *a);
+/* Forget what was allocated since @mark, which must be younger than the last reset. */
+void arena_rollback(struct arena *a, struct arena_mark mark);
+
 #endif
