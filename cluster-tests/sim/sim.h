@@ -229,7 +229,8 @@ struct sim {
     bool quiet;            /* no more trace: it is over */
     unsigned faults_left;
     struct sim_event fault, weather, lag;
-    unsigned lagging, lag_step; /* the node that hears late, and how far that has gone */
+    bool lagged;                /* a node hears late: */
+    unsigned lagging, lag_step; /* which one, and how far that has gone */
     struct sim_node *turned;    /* the node whose turn was the last step */
 };
 

@@ -113,6 +113,7 @@ static void on_fair_weather(struct sim_event *event)
     sim_trace(sim, "network and database are as they should be");
     sim_net_heal(&sim->net);
     sim_cancel(&sim->clock, &sim->lag);
+    sim->lagged = false;
     sim->net.loss_permille = 0;
     sim->net.latency_max_us = 2000;
     fake_db_set_down(&sim->db, false);
@@ -136,15 +137,16 @@ static void on_lag(struct sim_event *event)
     sim_trace(sim, last ? "network: nobody hears node %u" : "network: node %u hears late", sim->lagging);
     if (!last) {
         sim_schedule(&sim->clock, &sim->lag, NULL, LAG_STEP_EVERY_US, on_lag);
-    } else if (!sim_scheduled(&sim->weather)) {
+    } else {
         sim_schedule(
-            &sim->clock, &sim->weather, NULL, 1000 * sim_between(&sim->clock, 300, 1200), on_fair_weather);
+            &sim->clock, &sim->weather, NULL, 1000 * sim_between(&sim->clock, 700, 1500), on_fair_weather);
     }
 }
 
 static void lag(struct sim *sim)
 {
-    if (!sim_scheduled(&sim->lag) && sim->net.loss_permille == 0) {
+    if (!sim->lagged && !sim_scheduled(&sim->weather)) {
+        sim->lagged = true;
         sim->lagging = leading_node(sim)->index;
         sim->lag_step = 0;
         sim_schedule(&sim->clock, &sim->lag, NULL, 0, on_lag);
@@ -168,6 +170,10 @@ static void on_fault(struct sim_event *event)
         return;
     }
     sim->faults_left--;
+    if (sim->lagged) {
+        sim_schedule(&sim->clock, &sim->fault, NULL, 1000 * sim_between(&sim->clock, 5, 300), on_fault);
+        return;
+    }
     switch (sim_random(&sim->clock, 18)) {
     case 0:
         crash(sim, any_node(sim));
