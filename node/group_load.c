@@ -75,7 +75,9 @@ static void take_exceptions(struct group *g, const struct load_result *result)
 {
     for (uint32_t i = 0; i < result->later_n; i++) {
         struct load *load = loads_find(&g->loads, result->later[i]);
-        if (load != NULL) {
+        if (load != NULL && list_empty(&load->waits)) {
+            load->dead = true; /* nobody wants to know any more */
+        } else if (load != NULL) {
             loads_again(&g->loads, load);
         }
     }

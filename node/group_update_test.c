@@ -619,6 +619,25 @@ static void a_row_that_cannot_be_ours_fails_its_readers_only(void **state)
     fixture_deinit(&f);
 }
 
+static void what_nobody_waits_for_is_not_asked_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct ask get;
+    fixture_init(&f, 0, false, true);
+    ask_get(&f, &get, "big", 1);
+    fixture_turn(&f);
+    fixture_pass(&f, 10100);
+    assert_done(&get, STATUS_TIMEOUT);
+    struct bytes key = bytes_from_text("big");
+    struct load_result later = {.fence_found = true, .later = &key, .later_n = 1};
+    group_loader_events.loaded(f.group, f.load_token, &later);
+    fixture_turn(&f);
+    assert_int_equal(f.loads, 1);
+    assert_null(state_find(group_state(f.group), key)); /* and it is not taken for absent */
+    fixture_deinit(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -645,6 +664,7 @@ int main(void)
         cmocka_unit_test(the_end_of_the_office_leaves_a_flushed_write_replicated),
         cmocka_unit_test(a_scan_gives_the_keys_with_the_prefix),
         cmocka_unit_test(a_stale_read_asks_any_replica),
+        cmocka_unit_test(what_nobody_waits_for_is_not_asked_again),
         cmocka_unit_test(a_row_that_cannot_be_ours_fails_its_readers_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
