@@ -11,7 +11,7 @@
 #include "cluster-tests/sim/sim.h"
 #include "proto/base/alloc.h"
 
-enum { DEFECT_SEEDS_MAX = 1500, REACH_SEEDS = 25 };
+enum { DEFECT_SEEDS_MAX = 300, REACH_SEEDS = 30 };
 
 static struct sim_result *run(struct sim_config config)
 {
@@ -42,6 +42,14 @@ static void another_seed_is_another_run(void **state)
     free(two);
 }
 
+static void assert_reached(const char *what, uint64_t count)
+{
+    bool may_be_none = strcmp(what, "too_hard") == 0;
+    if (count == 0 && !may_be_none) {
+        fail_msg("no seed up to %d reached this: %s", REACH_SEEDS, what);
+    }
+}
+
 /* A simulator that never gets into trouble proves nothing. */
 static void the_seeds_reach_the_trouble_that_they_are_for(void **state)
 {
@@ -52,32 +60,17 @@ static void the_seeds_reach_the_trouble_that_they_are_for(void **state)
             print_error("seed %llu: %s\n", (unsigned long long)seed, r->failure);
         }
         assert_false(r->failed);
-        sum.acknowledged += r->acknowledged;
-        sum.unknown += r->unknown;
-        sum.refused += r->refused;
-        sum.reads += r->reads;
-        sum.many_keys += r->many_keys;
-        sum.deep_pipelines += r->deep_pipelines;
-        sum.lost_answers += r->lost_answers;
-        sum.takes_that_waited += r->takes_that_waited;
-        sum.refused_by_fence += r->refused_by_fence;
-        sum.offices += r->offices;
-        sum.crashes += r->crashes;
-        sum.snapshots_installed += r->snapshots_installed;
+        sim_result_add(&sum, r);
         free(r);
     }
+#define X(name, text) assert_reached(#name, sum.name);
+    SIM_COUNTS(X)
+#undef X
     assert_true(sum.acknowledged > 1000);
     assert_true(sum.reads > 1000);
-    assert_true(sum.unknown > 0);
-    assert_true(sum.refused > 0);
-    assert_true(sum.many_keys > 0);         /* several keys of one index */
-    assert_true(sum.deep_pipelines > 0);    /* several batches in flight */
-    assert_true(sum.lost_answers > 0);      /* a COMMIT that nobody heard of */
-    assert_true(sum.takes_that_waited > 0); /* a new leader behind an old one's COMMIT */
-    assert_true(sum.refused_by_fence > 0);
     assert_true(sum.offices > 2 * REACH_SEEDS);
     assert_true(sum.crashes > REACH_SEEDS);
-    assert_true(sum.snapshots_installed > 0);
+    assert_true(sum.judged > 10 * sum.too_hard);
 }
 
 /* The first seed that sees it is enough; without the defect that seed passes. */
@@ -132,6 +125,11 @@ static void expiry_by_the_clock_of_one_node_is_caught(void **state)
     assert_caught((struct sim_config){.node_defect = SIM_LOCAL_EXPIRY});
 }
 
+static void an_answer_that_saw_a_write_in_flight_and_is_not_proved_is_caught(void **state)
+{
+    assert_caught((struct sim_config){.node_defect = SIM_CAPTURES_UNPROVED});
+}
+
 static void a_load_that_outlives_a_write_is_caught(void **state)
 {
     assert_caught((struct sim_config){.node_defect = SIM_LOADS_LIVE});
@@ -154,6 +152,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(retries_that_execute_again_are_caught),
         cmocka_unit_test(a_first_try_that_executes_after_its_retry_was_refused_is_caught),
         cmocka_unit_test(expiry_by_the_clock_of_one_node_is_caught),
+        cmocka_unit_test(an_answer_that_saw_a_write_in_flight_and_is_not_proved_is_caught),
         cmocka_unit_test(a_load_that_outlives_a_write_is_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
