@@ -218,6 +218,7 @@ static void record_write(struct sim_history *h, struct sim_key *key, struct sim_
         key->capacity = key->capacity == 0 ? 64 : 2 * key->capacity;
         key->records = xrealloc(key->records, key->capacity * sizeof *key->records);
     }
+    CHECK(key->records != NULL);
     key->records[key->n++] = *record;
     h->writes++;
 }

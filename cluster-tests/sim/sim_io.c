@@ -368,15 +368,20 @@ static int io_send(
         cb(req, RAFT_CANCELED);
         return 0;
     }
+    CHECK(message->server_id >= 1 && message->server_id <= SIM_NODES_MAX);
+    struct raft_message sent = with_last_index(s, message);
+    sim_net_send(s->net, s->group, s->node, (unsigned)message->server_id - 1, &sent);
+    if (message->type == RAFT_APPEND_ENTRIES && message->append_entries.n_entries > 0) {
+        /* They were copied, so let them go at once. While a send holds a part of a batch libraft may free all
+         * of it: whether a batch is still needed it asks the log only (log.c, isBatchReferenced). */
+        cb(req, 0);
+        return 0;
+    }
     struct send *send = xcalloc(1, sizeof *send);
     send->io = s;
     send->req = req;
     list_push_back(&s->sends, &send->link);
     sim_schedule(s->clock, &send->event, s->gate, SEND_DONE_US, send_done);
-
-    CHECK(message->server_id >= 1 && message->server_id <= SIM_NODES_MAX);
-    struct raft_message sent = with_last_index(s, message);
-    sim_net_send(s->net, s->group, s->node, (unsigned)message->server_id - 1, &sent);
     return 0;
 }
 

@@ -4,7 +4,7 @@
  * disk in the order of the calls; a snapshot that was taken (trailing > 0) comes after those before it, but
  * holds up none behind it; term and vote are durable when the call returns; what is handed in stays the
  * caller's until its callback; what is handed out belongs to libraft. No callback fires inside the call that
- * caused it, but send's, when the io is closing or will not send that message.
+ * caused it, but send's, when the io is closing, will not send that message, or has copied its entries.
  *
  * A crash is sim_io_crash, then raft_close: what the disk had not finished is lost, but for a random prefix;
  * nothing that happens between the two reaches disk or network. A restart is a new sim_io on the same disk.
