@@ -16,11 +16,47 @@ struct flush_row {
     uint64_t expires_at_ms; /* since 1970; 0: never */
 };
 
+/* What a fenced transaction says about the cluster beside the rows: columns of the group's fence row. */
+struct flush_note {
+    int64_t fresh_as_of_us; /* since 1970, by the server's clock; 0: as it was */
+    uint64_t quarantined;
+    uint64_t lost;   /* rows, not acknowledged yet */
+    bool recovering; /* what a time travel undid is not all there again */
+};
+
+/* One row of <schema>.quarantine. Borrowed. */
+struct flush_quarantined {
+    struct bytes key;
+    struct bytes value;
+    bool deleted;
+    uint64_t version;
+    uint64_t since_ms; /* since 1970: its oldest write that the database does not have */
+    uint64_t refused_ms;
+    uint32_t attempts;
+    const char *sqlstate;
+    const char *message;
+};
+/* The group's quarantine as the database shall show it: replaces all of the group's rows. */
+struct flush_mirror {
+    const struct flush_quarantined *rows;
+    uint32_t n;
+};
+enum { FLUSH_MIRROR_MAX = 10000 }; /* more are not shown there */
+
+/* A row that the database refused. Borrowed from the event. */
+struct flush_fault {
+    struct bytes key;
+    char sqlstate[6];
+    const char *message; /* one line */
+};
+
 /* The rows of one batch as PostgreSQL takes them: binary arrays, sorted by key. Owned: it stays whole
  * whatever happens to the cache meanwhile. */
 struct flush_batch {
     uint64_t id;          /* the log index of its FlushBegin */
     uint64_t predecessor; /* the batch that the fence row must name before it */
+    bool isolate;         /* find the rows that the database refuses, and write the others */
+    struct flush_note note;
     uint32_t upserts;
     uint32_t deletes;
     struct buf keys;     /* bytea[] */
@@ -42,6 +78,7 @@ struct flush_identity {
 struct fence_row {
     uint64_t epoch;      /* ours from now on */
     uint64_t last_batch; /* settles every unknown COMMIT */
+    int64_t clock_us;    /* the server's clock_timestamp() when it was taken, since 1970 */
 };
 
 /* What a look at the database before the first claim has shown. */

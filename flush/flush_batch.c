@@ -2,45 +2,16 @@
 
 #include <stdlib.h>
 
+#include "flush/pg_array.h"
 #include "flush/pg_time.h"
 #include "proto/base/check.h"
-
-/* Type numbers, fixed by PostgreSQL's pg_type.dat. */
-enum { OID_BYTEA = 17, OID_INT8 = 20, OID_TIMESTAMPTZ = 1184 };
-
-/* array_recv: dimensions, "has NULLs", the element's type, then for our one dimension its length and its
- * lower bound. An array without elements has no dimension. */
-static void begin_array(struct buf *b, uint32_t type, uint32_t n, bool has_nulls)
-{
-    buf_append_be32(b, n == 0 ? 0 : 1);
-    buf_append_be32(b, has_nulls ? 1 : 0);
-    buf_append_be32(b, type);
-    if (n > 0) {
-        buf_append_be32(b, n);
-        buf_append_be32(b, 1);
-    }
-}
-
-static void append_bytes(struct buf *b, struct bytes element)
-{
-    buf_append_be32(b, (uint32_t)element.len);
-    if (element.len > 0) {
-        buf_append(b, element.data, element.len);
-    }
-}
-
-static void append_int64(struct buf *b, int64_t v)
-{
-    buf_append_be32(b, 8);
-    buf_append_be64(b, (uint64_t)v);
-}
 
 static void append_expiry(struct buf *b, uint64_t expires_at_ms)
 {
     if (expires_at_ms == 0) {
-        buf_append_be32(b, UINT32_MAX); /* a length of -1 is NULL */
+        pg_array_null(b);
     } else {
-        append_int64(b, pg_time_from_unix_ms(expires_at_ms));
+        pg_array_int8(b, pg_time_from_unix_ms(expires_at_ms));
     }
 }
 
@@ -71,8 +42,7 @@ void flush_batch_deinit(struct flush_batch *b)
 /* One growth for each array instead of many: a batch may have tens of megabytes. */
 static void reserve(struct flush_batch *b, const struct flush_row *rows, uint32_t n)
 {
-    enum { HEADER_BYTES = 20 };
-    size_t keys = HEADER_BYTES, values = HEADER_BYTES, deleted = HEADER_BYTES;
+    size_t keys = PG_ARRAY_HEADER_BYTES, values = PG_ARRAY_HEADER_BYTES, deleted = PG_ARRAY_HEADER_BYTES;
     for (uint32_t i = 0; i < n; i++) {
         if (rows[i].deleted) {
             deleted += 4 + rows[i].key.len;
@@ -84,8 +54,8 @@ static void reserve(struct flush_batch *b, const struct flush_row *rows, uint32_
     buf_reserve(&b->keys, keys);
     buf_reserve(&b->values, values);
     buf_reserve(&b->deleted, deleted);
-    buf_reserve(&b->versions, HEADER_BYTES + (size_t)b->upserts * 12);
-    buf_reserve(&b->expires, HEADER_BYTES + (size_t)b->upserts * 12);
+    buf_reserve(&b->versions, PG_ARRAY_HEADER_BYTES + (size_t)b->upserts * 12);
+    buf_reserve(&b->expires, PG_ARRAY_HEADER_BYTES + (size_t)b->upserts * 12);
 }
 
 void flush_batch_build(
@@ -113,18 +83,18 @@ void flush_batch_build(
         }
     }
     reserve(b, rows, n);
-    begin_array(&b->keys, OID_BYTEA, b->upserts, false);
-    begin_array(&b->values, OID_BYTEA, b->upserts, false);
-    begin_array(&b->versions, OID_INT8, b->upserts, false);
-    begin_array(&b->expires, OID_TIMESTAMPTZ, b->upserts, lasting);
-    begin_array(&b->deleted, OID_BYTEA, b->deletes, false);
+    pg_array_begin(&b->keys, PG_ELEMENT_BYTEA, b->upserts, false);
+    pg_array_begin(&b->values, PG_ELEMENT_BYTEA, b->upserts, false);
+    pg_array_begin(&b->versions, PG_ELEMENT_INT8, b->upserts, false);
+    pg_array_begin(&b->expires, PG_ELEMENT_TIMESTAMPTZ, b->upserts, lasting);
+    pg_array_begin(&b->deleted, PG_ELEMENT_BYTEA, b->deletes, false);
     for (uint32_t i = 0; i < n; i++) {
         if (rows[i].deleted) {
-            append_bytes(&b->deleted, rows[i].key);
+            pg_array_bytes(&b->deleted, rows[i].key);
         } else {
-            append_bytes(&b->keys, rows[i].key);
-            append_bytes(&b->values, rows[i].value);
-            append_int64(&b->versions, (int64_t)rows[i].version);
+            pg_array_bytes(&b->keys, rows[i].key);
+            pg_array_bytes(&b->values, rows[i].value);
+            pg_array_int8(&b->versions, (int64_t)rows[i].version);
             append_expiry(&b->expires, rows[i].expires_at_ms);
         }
     }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/base/check.h"
+
 /* SQLSTATE (or its first characters) -> class. The first row that fits decides, so single codes stand before
  * their classes. Source: PostgreSQL 15, Appendix A. */
 static const struct {
@@ -20,6 +22,7 @@ static const struct {
     {"55006", FLUSH_ERROR_TRANSIENT}, /* object in use */
     {"55P03", FLUSH_ERROR_TRANSIENT}, /* lock_timeout */
     {"57014", FLUSH_ERROR_TRANSIENT}, /* statement_timeout, or somebody cancelled */
+    {"25P04", FLUSH_ERROR_TRANSIENT}, /* transaction_timeout */
     {"XX001", FLUSH_ERROR_HALT},      /* data corrupted */
     {"XX002", FLUSH_ERROR_HALT},      /* index corrupted */
     /* Classes. */
@@ -29,10 +32,14 @@ static const struct {
     {"57", FLUSH_ERROR_OUTAGE},    /* shutdown, crash, cannot connect now */
     {"58", FLUSH_ERROR_OUTAGE},    /* errors of the server's system */
     {"40", FLUSH_ERROR_TRANSIENT}, /* serialization, deadlock */
+    {"72", FLUSH_ERROR_TRANSIENT}, /* snapshot too old */
     {"22", FLUSH_ERROR_ROW},       /* data */
     {"23", FLUSH_ERROR_ROW},       /* constraints */
-    {"09", FLUSH_ERROR_ROW},       /* a trigger failed; 27, 38, 39, P0: in other ways */
-    {"27", FLUSH_ERROR_ROW}, {"38", FLUSH_ERROR_ROW}, {"39", FLUSH_ERROR_ROW}, {"P0", FLUSH_ERROR_ROW},
+    {"09", FLUSH_ERROR_ROW},       /* a trigger failed; the next ones: in other ways */
+    {"20", FLUSH_ERROR_ROW},       /* a CASE without a branch for it */
+    {"21", FLUSH_ERROR_ROW},       /* a subquery with more than one row */
+    {"24", FLUSH_ERROR_ROW}, {"27", FLUSH_ERROR_ROW}, {"2D", FLUSH_ERROR_ROW}, {"2F", FLUSH_ERROR_ROW},
+    {"34", FLUSH_ERROR_ROW}, {"38", FLUSH_ERROR_ROW}, {"39", FLUSH_ERROR_ROW}, {"P0", FLUSH_ERROR_ROW},
     {"44", FLUSH_ERROR_ROW},  /* a view's check option */
     {"54", FLUSH_ERROR_ROW},  /* too big for a limit of the server's, as an index entry is */
     {"0A", FLUSH_ERROR_HALT}, /* not supported */
@@ -52,6 +59,21 @@ enum flush_error_class flush_error_classify(const char *sqlstate)
         }
     }
     return FLUSH_ERROR_OUTAGE;
+}
+
+char *flush_error_row_pattern(void)
+{
+    struct buf out;
+    buf_init(&out);
+    for (size_t i = 0; i < sizeof error_table / sizeof error_table[0]; i++) {
+        if (error_table[i].class == FLUSH_ERROR_ROW) {
+            buf_append_u8(&out, out.len == 0 ? '(' : '|');
+            buf_append(&out, error_table[i].prefix, strlen(error_table[i].prefix));
+        }
+    }
+    buf_append(&out, ")%", 3); /* and the text's end */
+    CHECK(!out.failed);
+    return (char *)out.data; /* the buf is forgotten: its memory is the caller's now */
 }
 
 const char *flush_error_class_name(enum flush_error_class class)
@@ -84,6 +106,23 @@ static void make_one_line(char *text)
     *to = '\0';
 }
 
+/* PostgreSQL refuses a text that ends in the middle of a character. */
+static void drop_cut_character(char *text)
+{
+    size_t len = strlen(text), first = len;
+    while (first > 0 && len - first < 4 && ((uint8_t)text[first - 1] & 0xc0) == 0x80) {
+        first--;
+    }
+    if (first == 0 || (uint8_t)text[first - 1] < 0xc0) {
+        return;
+    }
+    uint8_t lead = (uint8_t)text[first - 1];
+    size_t needed = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+    if (len - (first - 1) < needed) {
+        text[first - 1] = '\0';
+    }
+}
+
 void flush_error_set(
     struct flush_error *e, enum flush_error_class class, const char *sqlstate, const char *format, ...)
 {
@@ -91,8 +130,11 @@ void flush_error_set(
     snprintf(e->sqlstate, sizeof e->sqlstate, "%s", sqlstate == NULL ? "" : sqlstate);
     va_list args;
     va_start(args, format);
-    vsnprintf(e->message, sizeof e->message, format, args);
+    int len = vsnprintf(e->message, sizeof e->message, format, args);
     va_end(args);
+    if (len >= (int)sizeof e->message) {
+        drop_cut_character(e->message);
+    }
     make_one_line(e->message);
 }
 

@@ -15,11 +15,15 @@
  * is an outage: trying again loses nothing, and says what happened. */
 enum flush_error_class flush_error_classify(const char *sqlstate);
 
+/* What SIMILAR TO must match for a SQLSTATE to be of the class ROW: "(22|23)%" or the like. malloc'd for the
+ * caller. */
+char *flush_error_row_pattern(void);
+
 /* "outage", "transient", "row", "fenced", "predecessor", "halt". */
 const char *flush_error_class_name(enum flush_error_class class);
 
-/* Fill @e. @sqlstate may be NULL. The message becomes one line, cut at the field's size; white space at its
- * ends goes. */
+/* Fill @e. @sqlstate may be NULL. The message becomes one line, cut at the field's size, but not inside of a
+ * character; white space at its ends goes. */
 void flush_error_set(struct flush_error *e, enum flush_error_class class, const char *sqlstate,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
 

@@ -2,8 +2,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/alloc.h"
 #include "proto/base/check.h"
 
 /* A halted group looks again this often: the operator's repair is noticed without a restart. */
@@ -15,6 +17,15 @@ enum { PATIENCE_MS = 2000 };
 /* A suspicion costs the connection and what is on it. Where loads keep seeing another server than the flush
  * does, the fence that was just taken has answered it: flushing must go on. */
 enum { SUSPECT_AGAIN_MS = 5000 };
+/* The database shows a changed quarantine this often at most, when no batch shows it anyway. */
+enum { MIRROR_AGAIN_MS = 500 };
+/* A group that always has rows to write keeps what others wait for so long. */
+enum { HOLD_MS = 200 };
+/* While others want the connection, a note is worth another one this often only. */
+enum { REST_NOTE_MS = 5000 };
+/* Faults go to the log in entries of about this size. */
+enum { FAULTS_ENTRY_BYTES = 128 * 1024, FAULT_FRAMING_BYTES = 32 };
+#define STATEMENT_TIMEOUT "57014"
 
 const char *flush_session_state_name(enum flush_session_state state)
 {
@@ -28,6 +39,8 @@ const char *flush_session_state_name(enum flush_session_state state)
         return "settling";
     case FLUSH_ACTIVE:
         return "active";
+    case FLUSH_RESTING:
+        return "resting";
     case FLUSH_BACKOFF:
         return "backoff";
     case FLUSH_FENCED:
@@ -72,6 +85,202 @@ void flush_session_pop(struct flush_session *s)
     s->commands_n--;
 }
 
+/* ---- bad rows ---- */
+
+static void forget_faults(struct flush_session *s)
+{
+    for (uint32_t i = 0; i < s->n_faults; i++) {
+        free(s->faults[i].key);
+        free(s->faults[i].message);
+    }
+    free(s->faults);
+    s->faults = NULL;
+    s->n_faults = 0;
+    s->faults_told = 0;
+    s->faults_applied = 0;
+    s->isolated = false;
+    s->finishing = false;
+    s->isolating = 0;
+}
+
+/* The isolating transaction is over, one way or the other: what it said and the log has not heard yet is not to
+ * be said any more. */
+static void end_isolating(struct flush_session *s)
+{
+    uint32_t n = s->commands_n;
+    for (uint32_t i = 0; i < n; i++) {
+        struct flush_command command = *flush_session_command(s);
+        flush_session_pop(s);
+        if (command.kind != FLUSH_COMMAND_QUARANTINE || command.n == 0) {
+            push(s, command);
+        }
+    }
+    forget_faults(s);
+}
+
+static void isolated(void *data, uint64_t batch, const struct flush_fault *faults, uint32_t n)
+{
+    struct flush_session *s = data;
+    CHECK(batch == s->isolating && !s->isolated);
+    s->isolated = true;
+    s->n_faults = n;
+    s->faults = n == 0 ? NULL : xcalloc(n, sizeof *s->faults);
+    for (uint32_t i = 0; i < n; i++) {
+        struct flush_session_fault *f = &s->faults[i];
+        f->key = xmalloc(faults[i].key.len + 1);
+        if (faults[i].key.len > 0) {
+            memcpy(f->key, faults[i].key.data, faults[i].key.len);
+        }
+        f->key_len = (uint32_t)faults[i].key.len;
+        memcpy(f->sqlstate, faults[i].sqlstate, sizeof f->sqlstate);
+        f->message = xstrdup(faults[i].message);
+    }
+    if (n == 0 && !s->retried) {
+        s->suspicious = false;
+    }
+}
+
+/* The next part of the faults, as one command. The part before has been proposed. */
+static void tell_faults(struct flush_session *s)
+{
+    if (!s->isolated || s->faults_told == s->n_faults || s->commands_n > 0) {
+        return;
+    }
+    uint32_t first = s->faults_told;
+    size_t bytes = 0;
+    while (s->faults_told < s->n_faults && bytes < FAULTS_ENTRY_BYTES) {
+        const struct flush_session_fault *f = &s->faults[s->faults_told++];
+        bytes += f->key_len + strlen(f->message) + FAULT_FRAMING_BYTES;
+    }
+    push(s, (struct flush_command){.kind = FLUSH_COMMAND_QUARANTINE,
+                .batch = s->isolating,
+                .first = first,
+                .n = s->faults_told - first});
+}
+
+void flush_session_quarantined(struct flush_session *s, uint64_t batch, uint32_t n)
+{
+    if (s->isolated && batch == s->isolating) {
+        s->faults_applied += n;
+    }
+}
+
+bool flush_session_finish_due(const struct flush_session *s)
+{
+    return s->state == FLUSH_ACTIVE && s->isolated && !s->finishing && s->faults_applied == s->n_faults;
+}
+
+static void mirrored(struct flush_session *s, const struct flush_mirror *mirror, uint64_t changes)
+{
+    if (mirror != NULL) {
+        s->mirrored = changes;
+        s->mirror_known = true;
+        s->mirror_at_ms = s->now_ms + MIRROR_AGAIN_MS;
+    }
+}
+
+void flush_session_finish(struct flush_session *s, const struct flush_note *note,
+    const struct flush_mirror *mirror, uint64_t changes)
+{
+    CHECK(flush_session_finish_due(s));
+    s->finishing = true;
+    mirrored(s, mirror, changes);
+    s->flusher->finish(s->flusher_data, note, mirror);
+}
+
+/* A row of a batch is bad, or the whole of it takes too long: what the next one must be like. */
+static void learn_from(struct flush_session *s, const struct flush_error *error)
+{
+    uint32_t cap = s->rows_cap == 0 ? s->settings.batch_rows : s->rows_cap;
+    if (error->class == FLUSH_ERROR_TRANSIENT && strcmp(error->sqlstate, STATEMENT_TIMEOUT) == 0) {
+        s->rows_cap = cap > 1 ? cap / 2 : 1;
+    } else if (error->class == FLUSH_ERROR_ROW && s->isolating == 0) {
+        s->suspicious = true;
+    } else if (error->class == FLUSH_ERROR_ROW && s->isolating_rows > 1) {
+        s->rows_cap = s->isolating_rows / 2; /* an error that isolation does not find, as one of the COMMIT */
+    } else if (error->class == FLUSH_ERROR_ROW) {
+        s->condemned = s->isolating;
+    }
+}
+
+/* ---- how fresh ---- */
+
+static void forget_samples(struct flush_session *s)
+{
+    s->n_samples = 0;
+    s->clock_us = 0;
+}
+
+/* Source: design, "fresh_as_of": the index is read after the clock was received, at a moment when we lead. */
+static void take_sample(struct flush_session *s, const struct flush_view *view)
+{
+    if (s->clock_us == 0 || !view->certain) {
+        return;
+    }
+    struct flush_sample sample = {.clock_us = s->clock_us, .index = view->applied_index};
+    s->clock_us = 0;
+    if (s->n_samples > 0 && s->samples[s->n_samples - 1].clock_us >= sample.clock_us) {
+        return; /* the server's clock was set back */
+    }
+    if (s->n_samples > 0 && s->samples[s->n_samples - 1].index == sample.index) {
+        s->samples[s->n_samples - 1] = sample;
+        return;
+    }
+    if (s->n_samples == FLUSH_SAMPLES_MAX) {
+        for (uint32_t i = 0; i < FLUSH_SAMPLES_MAX / 2; i++) {
+            s->samples[i] = s->samples[2 * i + 1];
+        }
+        s->n_samples = FLUSH_SAMPLES_MAX / 2;
+    }
+    s->samples[s->n_samples++] = sample;
+}
+
+int64_t flush_session_fresh(struct flush_session *s, uint64_t index)
+{
+    uint32_t known = 0;
+    while (known < s->n_samples && s->samples[known].index <= index) {
+        known++;
+    }
+    if (known == 0) {
+        return 0;
+    }
+    int64_t fresh = s->samples[known - 1].clock_us;
+    s->n_samples -= known - 1; /* the newest one stays: it goes on to be true */
+    memmove(s->samples, s->samples + known - 1, s->n_samples * sizeof s->samples[0]);
+    s->published_us = fresh;
+    return fresh;
+}
+
+static uint64_t note_every(const struct flush_session *s)
+{
+    return s->settings.note_ms == 0 ? 1000 : s->settings.note_ms;
+}
+
+bool flush_session_note_due(const struct flush_session *s, const struct flush_view *view, bool *mirror)
+{
+    *mirror = !s->mirror_known || s->mirrored != view->quarantine_changes;
+    return s->state == FLUSH_ACTIVE && !s->noting && s->isolating == 0 && !s->begin_pending &&
+           (s->now_ms >= s->note_at_ms || (*mirror && s->now_ms >= s->mirror_at_ms));
+}
+
+void flush_session_note(struct flush_session *s, const struct flush_note *note,
+    const struct flush_mirror *mirror, uint64_t changes)
+{
+    s->noting = true;
+    s->note_at_ms = s->now_ms + note_every(s);
+    mirrored(s, mirror, changes);
+    s->flusher->note(s->flusher_data, note, mirror, s->sent_batch);
+}
+
+static void noted(void *data, int64_t clock_us)
+{
+    struct flush_session *s = data;
+    s->noting = false;
+    s->clock_us = clock_us;
+}
+
+/* ---- the database's office ---- */
+
 static void forget_inspection(struct flush_session *s)
 {
     s->inspected = (struct flush_inspected){.found = FLUSH_DB_EMPTY, .group_count = UINT32_MAX};
@@ -98,6 +307,17 @@ void flush_session_start(
     s->retry_at_ms = 0;
     s->suspect_again_ms = 0;
     s->epoch = 0;
+    s->suspicious = false;
+    s->rows_cap = 0;
+    s->condemned = 0;
+    s->retried = false;
+    s->noting = false;
+    s->note_at_ms = now_ms;
+    s->published_us = 0;
+    s->mirror_known = false;
+    s->rested = false;
+    s->mirror_at_ms = now_ms;
+    forget_samples(s);
 }
 
 void flush_session_stop(struct flush_session *s)
@@ -111,6 +331,13 @@ void flush_session_stop(struct flush_session *s)
     s->commands_n = 0;
     s->begin_pending = false;
     s->epoch = 0;
+    forget_faults(s);
+}
+
+void flush_session_deinit(struct flush_session *s)
+{
+    CHECK(s->state == FLUSH_OFF);
+    forget_faults(s);
 }
 
 static unsigned jittered(struct flush_session *s, unsigned ms)
@@ -121,13 +348,32 @@ static unsigned jittered(struct flush_session *s, unsigned ms)
     return ms / 2 + s->random % (ms / 2 + 1);
 }
 
+static void set_error(struct flush_session *s, const struct flush_error *error)
+{
+    if (s->last_error.message[0] == '\0') {
+        s->error_since_ms = s->now_ms;
+    }
+    s->last_error = *error;
+}
+
+static void clear_error(struct flush_session *s)
+{
+    s->last_error.message[0] = '\0';
+}
+
 /* The connection is of no use any more. Where the session goes depends on whose fault it was. */
 static void fall_back(struct flush_session *s, const struct flush_error *error)
 {
-    s->last_error = *error;
+    set_error(s, error);
     s->failures++;
     s->calling = false;
     s->epoch = 0;
+    s->noting = false;
+    learn_from(s, error);
+    bool row = error->class == FLUSH_ERROR_ROW && s->state == FLUSH_ACTIVE && s->sent_batch != s->fence_batch;
+    s->rested = false;
+    end_isolating(s);
+    forget_samples(s); /* another server may answer next */
     /* A FLUSHED that waits to be proposed stays valid: its COMMIT was seen. A BEGIN does no harm either. */
     if (error->class == FLUSH_ERROR_HALT) {
         s->state = FLUSH_HALTED;
@@ -138,6 +384,10 @@ static void fall_back(struct flush_session *s, const struct flush_error *error)
         s->fenced_count++;
     }
     s->state = error->class == FLUSH_ERROR_FENCED ? FLUSH_FENCED : FLUSH_BACKOFF;
+    if (row) {
+        s->retry_at_ms = s->now_ms; /* the database is well */
+        return;
+    }
     s->retry_ms = s->retry_ms == 0 ? s->settings.retry_min_ms : s->retry_ms * 2;
     if (s->retry_ms > s->settings.retry_max_ms) {
         s->retry_ms = s->settings.retry_max_ms;
@@ -208,7 +458,7 @@ static void inspected(void *data, const struct flush_inspected *found)
     if (found->found == FLUSH_DB_FOREIGN && !s->adopt) {
         return; /* judged by the next turn */
     }
-    s->last_error.message[0] = '\0';
+    clear_error(s);
 }
 
 static void claimed(void *data)
@@ -225,19 +475,34 @@ static void taken(void *data, const struct fence_row *row)
     s->fence_batch = row->last_batch;
     s->sent_batch = row->last_batch;
     s->epoch = row->epoch;
-    s->settle_sent = false;
+    s->clock_us = row->clock_us;
+    s->mirror_known = s->mirror_known && s->rested; /* else the database may be another one */
+    s->rested = false;
     s->state = FLUSH_SETTLING;
 }
 
-static void committed(void *data, uint64_t batch)
+/* What was learnt from failures is forgotten by and by. */
+static void went_well(struct flush_session *s)
+{
+    s->retry_ms = 0;
+    clear_error(s);
+    if (s->rows_cap != 0) {
+        s->rows_cap = s->rows_cap >= s->settings.batch_rows / 2 ? 0 : s->rows_cap * 2;
+    }
+}
+
+static void committed(void *data, uint64_t batch, int64_t clock_us)
 {
     struct flush_session *s = data;
     /* The predecessor is what the fence demanded, so it is what the log knows as the last batch by then. */
     push(s,
         (struct flush_command){.kind = FLUSH_COMMAND_FLUSHED, .batch = batch, .predecessor = s->fence_batch});
     s->fence_batch = batch;
-    s->retry_ms = 0;
-    s->last_error.message[0] = '\0';
+    s->clock_us = clock_us;
+    if (s->isolating == batch) {
+        forget_faults(s);
+    }
+    went_well(s);
 }
 
 const struct flusher_events flush_session_events = {
@@ -245,6 +510,8 @@ const struct flusher_events flush_session_events = {
     .claimed = claimed,
     .taken = taken,
     .committed = committed,
+    .isolated = isolated,
+    .noted = noted,
     .failed = failed,
 };
 
@@ -351,19 +618,33 @@ static void look(struct flush_session *s, const struct flush_view *view)
     s->flusher->claim(s->flusher_data, &view->identity, &s->inspected);
 }
 
+/* The fence row names a batch that is neither our last one nor in flight. */
+static void settle_by_rewind(struct flush_session *s, const struct flush_view *view)
+{
+    if (s->fence_batch > view->newest_batch) {
+        halt(s,
+            "the database's fence row names batch %" PRIu64
+            ", which is not in this cluster's log (its newest is %" PRIu64
+            "): the nodes' data folders are older than the database; put the right folders back",
+            s->fence_batch, view->newest_batch);
+        return;
+    }
+    push(s, (struct flush_command){.kind = FLUSH_COMMAND_REWIND, .batch = s->fence_batch});
+}
+
 /* Decide every batch in flight by the fence row. Source: design, "the fence row". */
 static void settle(struct flush_session *s, const struct flush_view *view)
 {
-    if (s->begin_pending || s->commands_n > 0) {
+    if (s->begin_pending || s->commands_n > 0 || view->commands_pending > 0) {
         return; /* what is on its way to the log must be in the view first */
     }
     if (view->n_in_flight == 0 && view->last_batch == s->fence_batch) {
         s->state = FLUSH_ACTIVE;
+        s->active_since_ms = s->now_ms;
         s->sent_batch = s->fence_batch;
-        s->last_error.message[0] = '\0';
-        return;
-    }
-    if (s->settle_sent) {
+        s->note_at_ms = s->now_ms;
+        s->condemned = 0;
+        clear_error(s);
         return;
     }
     uint64_t predecessor = view->last_batch;
@@ -371,25 +652,15 @@ static void settle(struct flush_session *s, const struct flush_view *view)
     for (uint32_t i = 0; i < view->n_in_flight && view->in_flight[i] <= s->fence_batch; i++) {
         known = known || view->in_flight[i] == s->fence_batch;
     }
-    if (!known && s->fence_batch < view->last_batch) {
-        halt(s,
-            "the database went back in time: its last batch is %" PRIu64
-            ", this cluster had written batch %" PRIu64
-            " to it: connect the database that is up to date; nothing in memory was dropped",
-            s->fence_batch, view->last_batch);
-        return;
-    }
     if (!known) {
-        halt(s,
-            "the database's fence row names batch %" PRIu64
-            ", which is not in this cluster's log (its last is %" PRIu64
-            "): the nodes' data folders are older than the database; put the right folders back",
-            s->fence_batch, view->last_batch);
+        settle_by_rewind(s, view);
         return;
     }
-    s->settle_sent = true;
     for (uint32_t i = 0; i < view->n_in_flight; i++) {
         if (view->in_flight[i] > s->fence_batch) {
+            if (s->condemned == view->in_flight[i]) {
+                push(s, (struct flush_command){.kind = FLUSH_COMMAND_QUARANTINE, .batch = s->condemned});
+            }
             push(s, (struct flush_command){.kind = FLUSH_COMMAND_ABORT, .batch = view->in_flight[i]});
             break;
         }
@@ -399,20 +670,80 @@ static void settle(struct flush_session *s, const struct flush_view *view)
     }
 }
 
+/* Is it time to let others have what this group holds? */
+static bool should_rest(const struct flush_session *s, const struct flush_view *view)
+{
+    return s->flusher->wanted(s->flusher_data) && s->now_ms < s->note_at_ms &&
+           ((view->rows_due == 0 && view->retries_due == 0) || s->now_ms >= s->active_since_ms + HOLD_MS);
+}
+
+static bool idle(const struct flush_session *s, const struct flush_view *view)
+{
+    return !s->begin_pending && !s->noting && s->isolating == 0 && view->n_in_flight == 0 &&
+           s->commands_n == 0;
+}
+
+static void begin(struct flush_session *s, enum flush_command_kind kind, bool isolating,
+    const struct flush_view *view)
+{
+    uint32_t rows = kind == FLUSH_COMMAND_RETRY ? s->settings.batch_rows : view->rows_due;
+    if (s->rows_cap != 0 && rows > s->rows_cap) {
+        rows = s->rows_cap;
+    }
+    s->begin_pending = true;
+    s->began_isolating = isolating;
+    s->retried = kind == FLUSH_COMMAND_RETRY;
+    push(s, (struct flush_command){
+                .kind = kind, .rows_max = rows, .bytes_max = s->settings.batch_bytes});
+}
+
 static void plan(struct flush_session *s, const struct flush_view *view)
 {
-    if (s->begin_pending || view->rows_due == 0 || view->n_in_flight >= s->settings.in_flight) {
+    if (s->begin_pending || s->isolating != 0) {
+        return;
+    }
+    if (should_rest(s, view)) {
+        if (idle(s, view)) {
+            s->flusher->release(s->flusher_data);
+            s->state = FLUSH_RESTING;
+            s->note_at_ms = s->now_ms + (note_every(s) > REST_NOTE_MS ? note_every(s) : REST_NOTE_MS);
+            s->rested = true;
+            s->epoch = 0;
+        }
+        return;
+    }
+    bool alone = view->n_in_flight == 0;
+    if (view->retries_due > 0 && !(s->retried && view->rows_due > 0)) {
+        if (alone && !s->noting) {
+            begin(s, FLUSH_COMMAND_RETRY, true, view);
+        }
+        return;
+    }
+    if (view->rows_due == 0 || view->n_in_flight >= s->settings.in_flight) {
         return;
     }
     /* Behind another batch only whole ones: small batches one after the other would cost more and coalesce
-     * less. */
-    if (view->n_in_flight > 0 && !view->due_full) {
-        return;
+     * less. What is isolating goes alone: its COMMIT waits for the log. */
+    if (s->suspicious ? alone && !s->noting : alone || view->due_full) {
+        begin(s, FLUSH_COMMAND_BEGIN, s->suspicious, view);
     }
-    s->begin_pending = true;
-    push(s,
-        (struct flush_command){
-            .kind = FLUSH_COMMAND_BEGIN, .rows_max = view->rows_due, .bytes_max = s->settings.batch_bytes});
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t turn_active(struct flush_session *s, const struct flush_view *view)
+{
+    take_sample(s, view);
+    tell_faults(s);
+    plan(s, view);
+    uint64_t at = s->noting ? UINT64_MAX : s->note_at_ms;
+    if (s->mirror_known && s->mirrored != view->quarantine_changes) {
+        at = earlier(at, s->mirror_at_ms);
+    }
+    return at > s->now_ms ? at : UINT64_MAX; /* what is due now is the caller's to do */
 }
 
 uint64_t flush_session_turn(struct flush_session *s, const struct flush_view *view, uint64_t now_ms)
@@ -432,6 +763,13 @@ uint64_t flush_session_turn(struct flush_session *s, const struct flush_view *vi
         forget_inspection(s);
         look(s, view);
         return UINT64_MAX;
+    case FLUSH_RESTING:
+        if (view->rows_due == 0 && view->retries_due == 0 && now_ms < s->note_at_ms) {
+            return s->note_at_ms;
+        }
+        s->state = FLUSH_LOOKING;
+        look(s, view);
+        return UINT64_MAX;
     case FLUSH_LOOKING:
         look(s, view);
         return s->group != 0 && not_inspected(s) && !s->calling && !view->claimed
@@ -443,8 +781,7 @@ uint64_t flush_session_turn(struct flush_session *s, const struct flush_view *vi
         settle(s, view);
         return s->state == FLUSH_ACTIVE ? now_ms : s->state == FLUSH_HALTED ? s->retry_at_ms : UINT64_MAX;
     case FLUSH_ACTIVE:
-        plan(s, view);
-        return UINT64_MAX;
+        return turn_active(s, view);
     }
     return UINT64_MAX;
 }
@@ -457,11 +794,16 @@ bool flush_session_begun(struct flush_session *s, uint64_t batch, bool begun, ui
     }
     *predecessor = s->sent_batch;
     s->sent_batch = batch;
+    s->isolating = s->began_isolating ? batch : 0;
     return true;
 }
 
 void flush_session_send(struct flush_session *s, struct flush_batch *batch)
 {
     CHECK(s->state == FLUSH_ACTIVE && batch->id == s->sent_batch);
+    batch->isolate = s->isolating == batch->id;
+    if (batch->isolate) {
+        s->isolating_rows = batch->upserts + batch->deletes;
+    }
     s->flusher->send(s->flusher_data, batch);
 }

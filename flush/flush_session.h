@@ -10,7 +10,10 @@
  * LOOKING  a new cluster: whose database is it? Genesis and the claim of the fence rows happen here.
  * TAKING   term and epoch of the fence row become ours, which shuts out every older connection.
  * SETTLING what the fence row says decides every batch in flight: FLUSHED up to its last_batch, ABORT for the
- * rest. Nothing is planned before these have applied. ACTIVE   batches go out, one pipelined behind another.
+ * rest; REWIND when the database went back in time. Nothing is planned before these have applied.
+ * RESTING  it gave back what it shares with other groups, from ACTIVE, until something is due; then TAKING.
+ * ACTIVE   batches go out, one pipelined behind another. After one that had a bad row they go one by one and
+ * isolating, until one has none: its faults are in the log as quarantine before it commits.
  * Invariant: a batch is sent only in ACTIVE, so every batch in the log that this connection did not send is
  * settled by the fence row of a later take. */
 #ifndef WB_FLUSH_FLUSH_SESSION_H
@@ -25,6 +28,7 @@ enum flush_session_state {
     FLUSH_TAKING,
     FLUSH_SETTLING,
     FLUSH_ACTIVE,
+    FLUSH_RESTING,
     FLUSH_BACKOFF,
     FLUSH_FENCED,
     FLUSH_HALTED,
@@ -38,6 +42,9 @@ enum flush_command_kind {
     FLUSH_COMMAND_BEGIN,
     FLUSH_COMMAND_FLUSHED,
     FLUSH_COMMAND_ABORT,
+    FLUSH_COMMAND_RETRY,      /* BEGIN with keys of the quarantine: the caller knows which are due */
+    FLUSH_COMMAND_QUARANTINE, /* of @batch, @n of the session's faults from @first on */
+    FLUSH_COMMAND_REWIND,     /* the fence row names @batch */
 };
 struct flush_command {
     enum flush_command_kind kind;
@@ -46,6 +53,7 @@ struct flush_command {
     uint64_t bytes_max;             /* BEGIN */
     uint64_t batch;                 /* FLUSHED; ABORT: this one and all later */
     uint64_t predecessor;           /* FLUSHED */
+    uint32_t first, n;              /* QUARANTINE; n 0: all rows of the batch, for the session's last error */
 };
 
 /* What the replicated state says now. */
@@ -53,16 +61,36 @@ struct flush_view {
     bool born, claimed;
     struct flush_identity identity; /* when born */
     uint64_t last_batch;
+    uint64_t newest_batch; /* the newest one ever begun */
     uint64_t in_flight[FLUSH_IN_FLIGHT_MAX]; /* batch ids, oldest first */
     uint32_t n_in_flight;
+    uint32_t commands_pending; /* of this office: proposed and not applied */
+    uint32_t retries_due; /* keys of the quarantine that are to be tried now */
+    uint64_t applied_index, flushed_index;
+    uint64_t quarantine_changes; /* another number whenever the quarantine may have changed */
+    bool certain; /* the lease holds: nobody else can lead now */
     uint32_t rows_due; /* at the front of the queue, before a key that is still in a batch, up to a batch */
     bool due_full;     /* they make a whole batch, by rows or bytes */
-    bool certain;      /* the lease holds: nobody else can lead now */
     bool seed_found;   /* group 0 of this cluster is born and claimed, as this node knows it: */
     struct flush_identity seed; /* ... its identity (its group number does not matter) */
 };
 
 enum { FLUSH_COMMANDS_MAX = 2 * FLUSH_IN_FLIGHT_MAX + 4 };
+
+/* At a moment when we led, everything acknowledged before the server's time @clock_us was at or below @index. */
+struct flush_sample {
+    int64_t clock_us;
+    uint64_t index;
+};
+enum { FLUSH_SAMPLES_MAX = 64 };
+
+/* A row that the database refused; all heap memory of the session's. */
+struct flush_session_fault {
+    char *key;
+    uint32_t key_len;
+    char sqlstate[6];
+    char *message;
+};
 
 struct flush_session {
     struct flush_settings settings;
@@ -78,7 +106,6 @@ struct flush_session {
     uint64_t term;
     bool calling; /* the flusher owes an event */
     bool born_proposed, claim_done, claim_proposed;
-    bool settle_sent;
     bool begin_pending;   /* a BEGIN was handed out and has not applied */
     uint64_t fence_batch; /* last_batch of the row as taken */
     uint64_t epoch;
@@ -90,7 +117,34 @@ struct flush_session {
     uint64_t suspect_again_ms; /* a suspicion before this time is not followed */
     struct flush_inspected inspected;
     struct flush_error last_error; /* message "" when the last attempt went well */
+    uint64_t error_since_ms;       /* when it began to go wrong */
     uint64_t failures, fenced_count;
+
+    /* bad rows */
+    bool suspicious;     /* batches are isolating until one has no fault */
+    bool began_isolating; /* the batch under way is one */
+    uint32_t rows_cap;   /* a batch's rows at most; less after a batch that failed for another reason than a row */
+    uint64_t isolating;  /* the batch that is being isolated; 0: none */
+    uint32_t isolating_rows;
+    bool isolated;       /* its faults are known: */
+    struct flush_session_fault *faults;
+    uint32_t n_faults, faults_told, faults_applied;
+    bool finishing; /* its COMMIT was sent */
+    uint64_t condemned; /* a batch of one row that cannot be committed; 0: none */
+    bool retried; /* the last batch was a retry: now others go first */
+
+    /* how fresh */
+    struct flush_sample samples[FLUSH_SAMPLES_MAX]; /* by time and index */
+    uint32_t n_samples;
+    int64_t clock_us;       /* received, waits for a lease check; 0: none */
+    int64_t published_us;   /* last */
+    uint64_t note_at_ms;
+    bool noting;            /* a note is under way */
+    uint64_t mirrored;      /* quarantine_changes when the quarantine was shown last */
+    bool mirror_known;
+    uint64_t mirror_at_ms;  /* not again before */
+    uint64_t active_since_ms;
+    bool rested; /* since the last take it gave its connection back, and nothing failed */
     uint64_t now_ms;
 
     struct flush_command commands[FLUSH_COMMANDS_MAX]; /* a ring */
@@ -119,6 +173,23 @@ void flush_session_pop(struct flush_session *s);
  * flush_session_send. False: do not; it will be settled. @begun is false when the BEGIN moved no rows. */
 bool flush_session_begun(struct flush_session *s, uint64_t batch, bool begun, uint64_t *predecessor);
 void flush_session_send(struct flush_session *s, struct flush_batch *batch);
+
+/* An isolating batch's faults have applied, and its COMMIT is due: the caller gives what it says beside.
+ * @mirror may be NULL only when the quarantine did not change since the last one. */
+bool flush_session_finish_due(const struct flush_session *s);
+void flush_session_finish(
+    struct flush_session *s, const struct flush_note *note, const struct flush_mirror *mirror, uint64_t changes);
+/* @n more of the faults of @batch have applied. */
+void flush_session_quarantined(struct flush_session *s, uint64_t batch, uint32_t n);
+/* A note is due. *@mirror says whether it must show the quarantine. */
+bool flush_session_note_due(const struct flush_session *s, const struct flush_view *view, bool *mirror);
+void flush_session_note(
+    struct flush_session *s, const struct flush_note *note, const struct flush_mirror *mirror, uint64_t changes);
+/* The newest sampled time at which everything acknowledged was at or below @index; 0: none. It is remembered as
+ * published. */
+int64_t flush_session_fresh(struct flush_session *s, uint64_t index);
+/* Free what a session holds. It must be OFF. */
+void flush_session_deinit(struct flush_session *s);
 
 /* Take the fence anew: something says that the database is not where it should be. Done at most every few
  * seconds. */

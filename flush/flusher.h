@@ -13,7 +13,13 @@ struct flusher_events {
     void (*inspected)(void *data, const struct flush_inspected *found);
     void (*claimed)(void *data);
     void (*taken)(void *data, const struct fence_row *row);
-    void (*committed)(void *data, uint64_t batch); /* in the order sent; the command tag COMMIT was seen */
+    /* In the order sent; the command tag COMMIT was seen. @clock_us is the server's clock_timestamp() during
+     * the transaction, since 1970. */
+    void (*committed)(void *data, uint64_t batch, int64_t clock_us);
+    /* The rows of an isolating batch are written, but for these @n, which the database refused. Its
+     * transaction is open: finish or disconnect. */
+    void (*isolated)(void *data, uint64_t batch, const struct flush_fault *faults, uint32_t n);
+    void (*noted)(void *data, int64_t clock_us);
     void (*failed)(void *data, const struct flush_error *error);
 };
 
@@ -26,12 +32,25 @@ struct flusher_ops {
      * with last_batch 0 and remove surplus ones. Rows that are ours already stay. */
     void (*claim)(void *flusher, const struct flush_identity *id, const struct flush_inspected *expected);
     /* (Re)connect, wait for the row's lock, and take the fence: term = @term, epoch = epoch + 1 where
-     * row.term <= @term and cluster and group count are ours. */
+     * row.term <= @term and cluster and group count are ours. A transaction of an older connection of this
+     * cluster and group that keeps the row locked for too long is ended. */
     void (*take)(void *flusher, const struct flush_identity *id, uint64_t term);
     /* One transaction behind those sent before: check and move the fence, upsert, delete, COMMIT.
-     * Only after taken. Takes the content of @batch, which is left empty. */
+     * Only after taken. Takes the content of @batch, which is left empty. A batch with `isolate` ends in
+     * isolated (or failed), and goes only with nothing else under way. */
     void (*send)(void *flusher, struct flush_batch *batch);
+    /* After isolated: say @note, show @mirror (NULL: leave it as it is), and COMMIT. Ends in committed. */
+    void (*finish)(void *flusher, const struct flush_note *note, const struct flush_mirror *mirror);
+    /* One transaction behind the batches sent before, that moves nothing: check that the fence is ours and
+     * that the last batch is @last_batch, say @note, show @mirror (NULL: leave it). Ends in noted. Only after
+     * taken, one at a time. */
+    void (*note)(void *flusher, const struct flush_note *note, const struct flush_mirror *mirror,
+        uint64_t last_batch);
     void (*disconnect)(void *flusher);
+    /* As disconnect, with nothing under way, so that others may connect (flush_slots.h). */
+    void (*release)(void *flusher);
+    /* Do others wait for what release would give back? */
+    bool (*wanted)(void *flusher);
 };
 
 #endif

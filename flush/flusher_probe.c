@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -45,9 +46,32 @@ static void on_taken(void *data, const struct fence_row *row)
     record(p, PROBE_TAKEN, 0);
 }
 
-static void on_committed(void *data, uint64_t batch)
+static void on_committed(void *data, uint64_t batch, int64_t clock_us)
 {
-    record(data, PROBE_COMMITTED, batch);
+    struct probe *p = data;
+    p->clock_us = clock_us;
+    record(p, PROBE_COMMITTED, batch);
+}
+
+static void on_isolated(void *data, uint64_t batch, const struct flush_fault *faults, uint32_t n)
+{
+    struct probe *p = data;
+    p->n_faults = n;
+    for (uint32_t i = 0; i < n && i < PROBE_FAULTS_MAX; i++) {
+        struct probe_fault *copy = &p->faults[i];
+        snprintf(
+            copy->key, sizeof copy->key, "%.*s", (int)faults[i].key.len, (const char *)faults[i].key.data);
+        snprintf(copy->sqlstate, sizeof copy->sqlstate, "%s", faults[i].sqlstate);
+        snprintf(copy->message, sizeof copy->message, "%s", faults[i].message);
+    }
+    record(p, PROBE_ISOLATED, batch);
+}
+
+static void on_noted(void *data, int64_t clock_us)
+{
+    struct probe *p = data;
+    p->clock_us = clock_us;
+    record(p, PROBE_NOTED, 0);
 }
 
 static void on_failed(void *data, const struct flush_error *error)
@@ -62,6 +86,8 @@ static const struct flusher_events events = {
     .claimed = on_claimed,
     .taken = on_taken,
     .committed = on_committed,
+    .isolated = on_isolated,
+    .noted = on_noted,
     .failed = on_failed,
 };
 
@@ -172,16 +198,50 @@ void probe_take(struct probe *p, const struct flush_identity *id, uint64_t term)
     p->in_call = false;
 }
 
-void probe_send(struct probe *p, uint64_t id, uint64_t predecessor, struct flush_row *rows, uint32_t n)
+static void send_rows(
+    struct probe *p, uint64_t id, uint64_t predecessor, struct flush_row *rows, uint32_t n, bool isolate)
 {
     struct flush_batch batch;
     flush_batch_init(&batch);
     flush_batch_build(&batch, id, predecessor, rows, n);
+    batch.isolate = isolate;
     p->in_call = true;
     pg_flusher_ops.send(p->flusher, &batch);
     p->in_call = false;
     assert_int_equal(batch.keys.len, 0);
     flush_batch_deinit(&batch);
+}
+
+void probe_send(struct probe *p, uint64_t id, uint64_t predecessor, struct flush_row *rows, uint32_t n)
+{
+    send_rows(p, id, predecessor, rows, n, false);
+}
+
+void probe_isolate(
+    struct probe *p, uint64_t id, uint64_t predecessor, struct flush_row *rows, uint32_t n, uint32_t refused)
+{
+    send_rows(p, id, predecessor, rows, n, true);
+    if (probe_next(p) != PROBE_ISOLATED) {
+        fail_msg("%s %s: %s", flush_error_class_name(p->error.class), p->error.sqlstate, p->error.message);
+    }
+    assert_true(p->batches[p->seen - 1] == id);
+    assert_int_equal(p->n_faults, refused);
+}
+
+void probe_finish(struct probe *p, const struct flush_note *note, const struct flush_mirror *mirror)
+{
+    bool was = p->in_call;
+    p->in_call = true;
+    pg_flusher_ops.finish(p->flusher, note, mirror);
+    p->in_call = was;
+}
+
+void probe_note(
+    struct probe *p, const struct flush_note *note, const struct flush_mirror *mirror, uint64_t last_batch)
+{
+    p->in_call = true;
+    pg_flusher_ops.note(p->flusher, note, mirror, last_batch);
+    p->in_call = false;
 }
 
 void probe_disconnect(struct probe *p)

@@ -12,7 +12,16 @@ enum probe_event {
     PROBE_CLAIMED,
     PROBE_TAKEN,
     PROBE_COMMITTED,
+    PROBE_ISOLATED,
+    PROBE_NOTED,
     PROBE_FAILED
+};
+
+enum { PROBE_FAULTS_MAX = 16 };
+struct probe_fault {
+    char key[64];
+    char sqlstate[6];
+    char message[512];
 };
 
 struct probe {
@@ -21,10 +30,13 @@ struct probe {
     unsigned events; /* fired until now */
     unsigned seen;   /* of them, returned by probe_next */
     enum probe_event kinds[64];
-    uint64_t batches[64];        /* of COMMITTED */
-    bool in_call;                /* a call is running: an event now would be a bug */
-    bool disconnect_at_once;     /* from inside the next event */
-    void (*in_next)(void *data); /* likewise, to be called once; or NULL */
+    uint64_t batches[64];                        /* of COMMITTED and ISOLATED */
+    int64_t clock_us;                            /* of the newest COMMITTED or NOTED */
+    struct probe_fault faults[PROBE_FAULTS_MAX]; /* of the newest ISOLATED */
+    uint32_t n_faults;                           /* may be more than there is room for */
+    bool in_call;                                /* a call is running: an event now would be a bug */
+    bool disconnect_at_once;                     /* from inside the next event */
+    void (*in_next)(void *data);                 /* likewise, to be called once; or NULL */
     void *in_next_data;
     struct flush_inspected inspected;
     struct fence_row row;
@@ -54,6 +66,13 @@ void probe_claim(struct probe *p, const struct flush_identity *id, enum flush_in
 void probe_take(struct probe *p, const struct flush_identity *id, uint64_t term);
 /* Build a batch of @rows and send it. */
 void probe_send(struct probe *p, uint64_t id, uint64_t predecessor, struct flush_row *rows, uint32_t n);
+/* The same, isolating; it is isolated next, with @refused rows. */
+void probe_isolate(
+    struct probe *p, uint64_t id, uint64_t predecessor, struct flush_row *rows, uint32_t n, uint32_t refused);
+/* @mirror may be NULL. */
+void probe_finish(struct probe *p, const struct flush_note *note, const struct flush_mirror *mirror);
+void probe_note(
+    struct probe *p, const struct flush_note *note, const struct flush_mirror *mirror, uint64_t last_batch);
 void probe_disconnect(struct probe *p);
 
 /* A cluster whose id is 16 times @name, of 3 groups. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "flush/flush_error.h"
+#include "flush/pg_connect_error.h"
 #include "flush/pg_result.h"
 #include "proto/base/alloc.h"
 #include "proto/base/buf.h"
@@ -24,6 +25,10 @@ enum connection_state {
 /* What waits for its answer. */
 enum { DUE_STATEMENT, DUE_SYNC };
 
+/* So often the server looks whether we are still there while it runs a statement of ours or waits for a lock.
+ */
+#define CLIENT_CHECK_MS "2000"
+
 struct pg_connection {
     uv_loop_t *loop;
     const struct pg_connection_events *events;
@@ -40,6 +45,7 @@ struct pg_connection {
     struct buf due;   /* statements and syncs without an answer, oldest first, a byte each */
     struct flush_error error; /* when broken */
     bool pump_due;            /* the timer is for that */
+    bool wishing;             /* setting: what comes now may fail */
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -107,6 +113,14 @@ static void break_with_message(struct pg_connection *c, const char *what)
     const char *detail = c->conn == NULL ? "out of memory" : PQerrorMessage(c->conn);
     flush_error_set(&error, FLUSH_ERROR_OUTAGE, NULL, "%s: %s", what,
         detail[0] == '\0' ? "the connection is gone" : detail);
+    break_soon(c, &error);
+}
+
+static void break_connecting(struct pg_connection *c)
+{
+    struct flush_error error;
+    bool password_missing = c->conn != NULL && PQconnectionNeedsPassword(c->conn);
+    pg_connect_error(c->conn == NULL ? "out of memory" : PQerrorMessage(c->conn), password_missing, &error);
     break_soon(c, &error);
 }
 
@@ -181,6 +195,15 @@ static void restart_answer_timer(struct pg_connection *c)
 
 static void send_settings(struct pg_connection *c)
 {
+    /* A backend whose client is gone holds its locks until its statement ends, unless it looks. PostgreSQL 14
+     * has that, where the system can tell: so this may fail, in a pipeline of its own. */
+    c->wishing = true;
+    pg_connection_query(c,
+        "SELECT CASE WHEN pg_catalog.current_setting('client_connection_check_interval', true) IS NOT NULL "
+        "THEN"
+        " pg_catalog.set_config('client_connection_check_interval', '" CLIENT_CHECK_MS "ms', false) END",
+        NULL, 0);
+    pg_connection_sync(c);
     /* Settings rather than the start packet's options: they override what the DSN or the role say, and
      * poolers refuse unknown options. F promises what a crash of the server must not undo, so a
      * synchronous_commit that is off is turned on; the stronger levels stay. */
@@ -206,6 +229,7 @@ static void connected(struct pg_connection *c)
         break_with_message(c, "cannot use the connection");
         return;
     }
+    PQsetErrorVerbosity(c->conn, PQERRORS_DEFAULT);
     c->state = CONNECTION_SETTING;
     send_settings(c);
 }
@@ -226,7 +250,7 @@ static void connect_step(struct pg_connection *c)
         connected(c);
         return;
     default:
-        break_with_message(c, "cannot connect to the database");
+        break_connecting(c);
     }
 }
 
@@ -293,9 +317,10 @@ struct pg_connection *pg_connection_open(
     c->handles = 1;
     c->conn = start(config, c->limits.tcp_user_timeout_ms);
     if (c->conn == NULL || PQstatus(c->conn) == CONNECTION_BAD) {
-        break_with_message(c, "cannot connect to the database");
+        break_connecting(c);
         return c;
     }
+    PQsetErrorVerbosity(c->conn, PQERRORS_VERBOSE); /* see pg_connect_error.h */
     PQsetNoticeReceiver(c->conn, on_notice, c);
     watch(c, UV_WRITABLE); /* "behave as if PQconnectPoll had last returned WRITING" */
     if (c->state == CONNECTION_CONNECTING) {
@@ -308,14 +333,18 @@ struct pg_connection *pg_connection_open(
 
 static void take_setting_result(struct pg_connection *c, PGresult *result)
 {
-    ExecStatusType status = PQresultStatus(result);
-    if (status == PGRES_PIPELINE_SYNC) {
+    bool synced = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+    if (synced && c->wishing) {
+        c->wishing = false;
+    } else if (synced) {
         c->state = CONNECTION_READY;
         c->events->ready(c->data);
-    } else if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+    } else if (!pg_result_ok(result)) {
         struct flush_error error;
         pg_result_error(result, "cannot set up the session", &error);
-        break_soon(c, &error);
+        if (!c->wishing || error.class == FLUSH_ERROR_OUTAGE) {
+            break_soon(c, &error);
+        }
     }
     PQclear(result);
 }
@@ -368,6 +397,18 @@ static void drain(struct pg_connection *c)
     }
 }
 
+/* Hand out the notifications that have arrived. */
+static void notify(struct pg_connection *c)
+{
+    PGnotify *n;
+    while (c->state == CONNECTION_READY && (n = PQnotifies(c->conn)) != NULL) {
+        if (c->events->notified != NULL) {
+            c->events->notified(c->data, n->relname, n->extra);
+        }
+        PQfreemem(n);
+    }
+}
+
 /* Read, hand out, write, and see whether the connection still stands. @c stays valid: it is freed by the
  * loop. */
 static void pump(struct pg_connection *c)
@@ -382,6 +423,10 @@ static void pump(struct pg_connection *c)
     }
     if (c->due.len == 0) {
         (void)PQisBusy(c->conn); /* parses what came unasked, as a notice or a farewell */
+    }
+    notify(c);
+    if (!readable_state(c)) {
+        return;
     }
     if (!readable || PQstatus(c->conn) == CONNECTION_BAD) {
         break_with_message(c, "lost the connection to the database");

@@ -52,7 +52,12 @@ struct pg_connection_events {
     void (*result)(void *data, PGresult *result);
     /* The oldest unanswered sync has been reached: whatever was not in a transaction block is committed. */
     void (*synced)(void *data);
-    /* The connection is of no more use (it could not be made, or broke). Close it. Fires at most once. */
+    /* A notification on a channel that this session listens to; both texts are borrowed. NULL: they are
+     * dropped. */
+    void (*notified)(void *data, const char *channel, const char *payload);
+    /* The connection is of no more use (it could not be made, or broke). Close it. Fires at most once. An
+     * error while connecting has the server's SQLSTATE and its class: a wrong password or database is HALT.
+     */
     void (*lost)(void *data, const struct flush_error *error);
     /* After pg_connection_close(): every handle is gone, and @data is not used any more. */
     void (*closed)(void *data);
@@ -70,7 +75,7 @@ struct pg_connection *pg_connection_open(
 /* The connection is over for the caller: no event but `closed` follows, and @c must not be used any more. */
 void pg_connection_close(struct pg_connection *c);
 
-enum { PG_PARAMS_MAX = 8 };
+enum { PG_PARAMS_MAX = 12 };
 
 /* Queue a statement; results come in binary. Only once ready. Each ends in one `result`, unless the
  * connection is lost or closed first. Nothing is sure to leave before pg_connection_sync(). */

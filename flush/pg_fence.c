@@ -1,29 +1,22 @@
-#include "flush/pg_fence.h"
-
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "flush/flush_error.h"
+#include "flush/pg_fence_internal.h"
 #include "flush/pg_result.h"
 #include "proto/base/check.h"
 
 /* ---- parameters ---- */
 
-struct params {
-    struct pg_param p[PG_PARAMS_MAX];
-    uint8_t numbers[PG_PARAMS_MAX][8];
-    int n;
-};
-
-static void add(struct params *ps, Oid type, const void *data, size_t len)
+void pg_fence_add(struct pg_fence_params *ps, Oid type, const void *data, size_t len)
 {
     CHECK(ps->n < PG_PARAMS_MAX);
     ps->p[ps->n++] = (struct pg_param){.type = type, .data = data, .len = len};
 }
 
-static void add_int(struct params *ps, Oid type, uint64_t v)
+void pg_fence_add_int(struct pg_fence_params *ps, Oid type, uint64_t v)
 {
     CHECK(ps->n < PG_PARAMS_MAX);
     uint8_t *room = ps->numbers[ps->n];
@@ -31,23 +24,20 @@ static void add_int(struct params *ps, Oid type, uint64_t v)
         type == PG_OID_INT4 ? pg_param_int4(room, (uint32_t)v) : pg_param_8(PG_OID_INT8, room, v);
 }
 
-static void send_sql(
-    struct pg_fence *f, struct pg_connection *c, enum schema_sql which, const struct params *ps)
+void pg_fence_send(
+    struct pg_fence *f, struct pg_connection *c, enum schema_sql which, const struct pg_fence_params *ps)
 {
     pg_connection_query(c, f->sql[which], ps == NULL ? NULL : ps->p, ps == NULL ? 0 : ps->n);
 }
 
-static void send_with_text(
-    struct pg_fence *f, struct pg_connection *c, enum schema_sql which, const char *text)
+void pg_fence_send_text(struct pg_fence *f, struct pg_connection *c, enum schema_sql which, const char *text)
 {
-    struct params ps = {.n = 0};
-    add(&ps, PG_OID_TEXT, text, strlen(text));
-    send_sql(f, c, which, &ps);
+    struct pg_fence_params ps = {.n = 0};
+    pg_fence_add(&ps, PG_OID_TEXT, text, strlen(text));
+    pg_fence_send(f, c, which, &ps);
 }
 
-static enum pg_fence_step fail(struct pg_fence *f, enum flush_error_class class, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static enum pg_fence_step fail(struct pg_fence *f, enum flush_error_class class, const char *format, ...)
+enum pg_fence_step pg_fence_fail(struct pg_fence *f, enum flush_error_class class, const char *format, ...)
 {
     char text[sizeof f->error.message];
     va_list args;
@@ -58,9 +48,9 @@ static enum pg_fence_step fail(struct pg_fence *f, enum flush_error_class class,
     return PG_FENCE_FAILED;
 }
 
-static enum pg_fence_step fail_odd(struct pg_fence *f, const char *table)
+enum pg_fence_step pg_fence_fail_odd(struct pg_fence *f, const char *table)
 {
-    return fail(f, FLUSH_ERROR_HALT,
+    return pg_fence_fail(f, FLUSH_ERROR_HALT,
         "%s in schema %s is not as this version makes it: do not change these tables by hand", table,
         f->schema);
 }
@@ -68,20 +58,20 @@ static enum pg_fence_step fail_odd(struct pg_fence *f, const char *table)
 /* ---- what every conversation begins with: what server is this? ---- */
 
 /* The result of SCHEMA_SERVER. Nothing is ever concluded from a server in recovery: it may be behind. */
-static enum pg_fence_step check_server(struct pg_fence *f, const PGresult *result, bool *table_exists)
+enum pg_fence_step pg_fence_check_server(struct pg_fence *f, const PGresult *result, bool *table_exists)
 {
     bool in_recovery, read_only;
     if (!pg_result_bool(result, 0, 0, &in_recovery) || !pg_result_bool(result, 0, 1, &read_only) ||
         !pg_result_bool(result, 0, 2, table_exists)) {
-        return fail(f, FLUSH_ERROR_OUTAGE, "the server gave no usable answer about its state");
+        return pg_fence_fail(f, FLUSH_ERROR_OUTAGE, "the server gave no usable answer about its state");
     }
     if (in_recovery) {
-        return fail(f, FLUSH_ERROR_OUTAGE,
+        return pg_fence_fail(f, FLUSH_ERROR_OUTAGE,
             "the server is a standby or still recovering: waiting for a primary; check the address if it "
             "stays so");
     }
     if (read_only) {
-        return fail(
+        return pg_fence_fail(
             f, FLUSH_ERROR_OUTAGE, "the server is read-only (default_transaction_read_only): waiting");
     }
     return PG_FENCE_GOES_ON;
@@ -119,28 +109,28 @@ static uint64_t version_above(const struct state_row *row, uint64_t entries_more
     return (uint64_t)row->version_base + (index << 16);
 }
 
-static bool same_cluster(const uint8_t a[CLUSTER_ID_BYTES], const uint8_t b[CLUSTER_ID_BYTES])
+bool pg_fence_same_cluster(const uint8_t a[CLUSTER_ID_BYTES], const uint8_t b[CLUSTER_ID_BYTES])
 {
     return memcmp(a, b, CLUSTER_ID_BYTES) == 0;
 }
 
 /* One row of meta with our version? */
-static enum pg_fence_step check_meta(struct pg_fence *f, const PGresult *result)
+enum pg_fence_step pg_fence_check_meta(struct pg_fence *f, const PGresult *result)
 {
     int32_t version;
     if (!pg_result_int4(result, 0, 0, &version)) {
-        return fail_odd(f, "table meta");
+        return pg_fence_fail_odd(f, "table meta");
     }
-    if (version == 1) {
-        return fail(f, FLUSH_ERROR_HALT,
-            "schema %s has version 1, this node writes version %d: stop the nodes of the older version, then "
-            "run in the database: %s",
-            f->schema, SCHEMA_VERSION, f->sql[SCHEMA_MIGRATE_1]);
+    if (version > 0 && version < SCHEMA_VERSION) {
+        return pg_fence_fail(f, FLUSH_ERROR_HALT,
+            "schema %s has version %" PRId32 ", this node writes version %d: stop the nodes of the older "
+            "version, then run in the database what "
+            "wbnode --migration CONFIG prints",
+            f->schema, version, SCHEMA_VERSION);
     }
     if (version != SCHEMA_VERSION) {
-        return fail(f, FLUSH_ERROR_HALT,
-            "schema %s has version %" PRId32
-            ", this node writes version %d: run the version that fits, or migrate",
+        return pg_fence_fail(f, FLUSH_ERROR_HALT,
+            "schema %s has version %" PRId32 ", this node writes version %d: run the version that fits",
             f->schema, version, SCHEMA_VERSION);
     }
     return PG_FENCE_GOES_ON;
@@ -156,10 +146,10 @@ static enum pg_fence_step inspect_rows(struct pg_fence *f, const PGresult *rows)
     for (int i = 0; i < PQntuples(rows); i++) {
         struct state_row row;
         if (!read_state_row(rows, i, &row)) {
-            return fail_odd(f, "table flush_state");
+            return pg_fence_fail_odd(f, "table flush_state");
         }
         enum flush_inspection is =
-            same_cluster(row.cluster_id, f->id.cluster_id) ? FLUSH_DB_OURS : FLUSH_DB_FOREIGN;
+            pg_fence_same_cluster(row.cluster_id, f->id.cluster_id) ? FLUSH_DB_OURS : FLUSH_DB_FOREIGN;
         if (found->found == FLUSH_DB_EMPTY || (found->found == FLUSH_DB_OURS && is == FLUSH_DB_FOREIGN)) {
             found->found = is;
             memcpy(found->cluster_id, row.cluster_id, CLUSTER_ID_BYTES);
@@ -176,18 +166,18 @@ static enum pg_fence_step inspect_rows(struct pg_fence *f, const PGresult *rows)
 static enum pg_fence_step inspect_synced(struct pg_fence *f, struct pg_connection *c)
 {
     if (f->pipeline == 1) {
-        enum pg_fence_step step = check_meta(f, f->results[0]);
+        enum pg_fence_step step = pg_fence_check_meta(f, f->results[0]);
         return step == PG_FENCE_GOES_ON ? inspect_rows(f, f->results[1]) : step;
     }
     bool table_exists = false;
-    enum pg_fence_step step = check_server(f, f->results[0], &table_exists);
+    enum pg_fence_step step = pg_fence_check_server(f, f->results[0], &table_exists);
     f->inspected = (struct flush_inspected){.found = FLUSH_DB_EMPTY};
     if (step == PG_FENCE_GOES_ON && !table_exists) {
         return PG_FENCE_DONE;
     }
     if (step == PG_FENCE_GOES_ON) {
-        send_sql(f, c, SCHEMA_SELECT_META, NULL);
-        send_sql(f, c, SCHEMA_SELECT_STATE, NULL);
+        pg_fence_send(f, c, SCHEMA_SELECT_META, NULL);
+        pg_fence_send(f, c, SCHEMA_SELECT_STATE, NULL);
         pg_connection_sync(c);
     }
     return step;
@@ -199,15 +189,16 @@ static enum pg_fence_step inspect_synced(struct pg_fence *f, struct pg_connectio
 
 static void claim_create(struct pg_fence *f, struct pg_connection *c)
 {
-    struct params ps = {.n = 0};
-    add_int(&ps, PG_OID_INT4, SCHEMA_VERSION);
-    send_sql(f, c, SCHEMA_CREATE_ENTRY, NULL);
-    send_sql(f, c, SCHEMA_CREATE_EXPIRY_INDEX, NULL);
-    send_sql(f, c, SCHEMA_CREATE_STATE, NULL);
-    send_sql(f, c, SCHEMA_CREATE_META, NULL);
-    send_sql(f, c, SCHEMA_CREATE_META_INDEX, NULL);
-    send_sql(f, c, SCHEMA_CREATE_ADVANCE, NULL);
-    send_sql(f, c, SCHEMA_INSERT_META, &ps);
+    static const enum schema_sql statements[] = {SCHEMA_CREATE_ENTRY, SCHEMA_CREATE_EXPIRY_INDEX,
+        SCHEMA_CREATE_STATE, SCHEMA_CREATE_QUARANTINE, SCHEMA_CREATE_QUARANTINE_INDEX,
+        SCHEMA_CREATE_FRESHNESS, SCHEMA_CREATE_META, SCHEMA_CREATE_META_INDEX, SCHEMA_CREATE_ADVANCE,
+        SCHEMA_CREATE_ISOLATE, SCHEMA_CREATE_CHANGED, SCHEMA_CREATE_WATCH, SCHEMA_COMMENTS};
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
+        pg_fence_send(f, c, statements[i], NULL);
+    }
+    struct pg_fence_params ps = {.n = 0};
+    pg_fence_add_int(&ps, PG_OID_INT4, SCHEMA_VERSION);
+    pg_fence_send(f, c, SCHEMA_INSERT_META, &ps);
 }
 
 /* The rows, locked: are they what the caller saw, or what we left there ourselves (a claim whose COMMIT was
@@ -224,16 +215,16 @@ static enum pg_fence_step claim_check_rows(
     for (int i = 0; i < n; i++) {
         struct state_row row;
         if (!read_state_row(rows, i, &row)) {
-            return fail_odd(f, "table flush_state");
+            return pg_fence_fail_odd(f, "table flush_state");
         }
         cluster_id_text(row.cluster_id, found_id);
         if ((uint64_t)row.epoch >= *epoch) {
             *epoch = (uint64_t)row.epoch + 1;
         }
-        if (same_cluster(row.cluster_id, f->id.cluster_id)) {
+        if (pg_fence_same_cluster(row.cluster_id, f->id.cluster_id)) {
             if ((uint32_t)row.group_count != f->id.group_count ||
                 (uint64_t)row.version_base != f->id.version_base) {
-                return fail(f, FLUSH_ERROR_HALT,
+                return pg_fence_fail(f, FLUSH_ERROR_HALT,
                     "the fence rows of our cluster %s name %" PRId32 " groups and version base %" PRId64
                     ", we have %" PRIu32 " and %" PRIu64
                     ": this database is of another cluster with the same id",
@@ -241,19 +232,19 @@ static enum pg_fence_step claim_check_rows(
             }
             ours++;
         } else if (f->expected.found != FLUSH_DB_FOREIGN) {
-            return fail(f, FLUSH_ERROR_HALT,
+            return pg_fence_fail(f, FLUSH_ERROR_HALT,
                 "the database belongs to cluster %s, not to ours (%s): use another database or schema, or "
                 "start with"
                 " --adopt to take it over and fence that cluster out",
                 found_id, our_id);
-        } else if (!same_cluster(row.cluster_id, f->expected.cluster_id)) {
-            return fail(f, FLUSH_ERROR_HALT,
+        } else if (!pg_fence_same_cluster(row.cluster_id, f->expected.cluster_id)) {
+            return pg_fence_fail(f, FLUSH_ERROR_HALT,
                 "the database was to be adopted from another cluster, but now cluster %s holds it: stop that "
                 "one, then"
                 " start again with --adopt",
                 found_id);
         } else if (f->id.version_base < version_above(&row, 1)) {
-            return fail(f, FLUSH_ERROR_HALT,
+            return pg_fence_fail(f, FLUSH_ERROR_HALT,
                 "cluster %s has written versions that are not below ours (base %" PRIu64
                 ", its batch %" PRId64 "): stop it, empty our data folders and start again with --adopt",
                 found_id, f->id.version_base, row.last_batch);
@@ -261,14 +252,14 @@ static enum pg_fence_step claim_check_rows(
     }
     *rewrite = ours == 0;
     if (ours == 0 && n == 0 && f->expected.found == FLUSH_DB_OURS) {
-        return fail(f, FLUSH_ERROR_HALT,
+        return pg_fence_fail(f, FLUSH_ERROR_HALT,
             "this database has no fence rows of cluster %s any more: it was emptied, or is another one; "
             "point the node"
             " to the right one, or restore it",
             our_id);
     }
     if (ours != 0 && (ours != (uint32_t)n || ours != f->id.group_count)) {
-        return fail(f, FLUSH_ERROR_HALT,
+        return pg_fence_fail(f, FLUSH_ERROR_HALT,
             "only %" PRIu32 " of %d fence rows are those of our cluster %s, which has %" PRIu32
             " groups: somebody changed table flush_state by hand; restore it",
             ours, n, our_id, f->id.group_count);
@@ -280,27 +271,27 @@ static enum pg_fence_step claim_looked(struct pg_fence *f, struct pg_connection 
 {
     /* BEGIN, the lock, the server; then whether the schema itself is there. */
     bool table_exists = false, schema_exists = !pg_result_is_null(f->results[3], 0, 0);
-    enum pg_fence_step step = check_server(f, f->results[2], &table_exists);
+    enum pg_fence_step step = pg_fence_check_server(f, f->results[2], &table_exists);
     if (step != PG_FENCE_GOES_ON) {
         return step;
     }
     if (!table_exists && f->expected.found == FLUSH_DB_OURS) {
         char our_id[CLUSTER_ID_TEXT_BYTES];
         cluster_id_text(f->id.cluster_id, our_id);
-        return fail(f, FLUSH_ERROR_HALT,
+        return pg_fence_fail(f, FLUSH_ERROR_HALT,
             "schema %s has no fence rows of cluster %s any more: it was dropped, or this is another "
             "database; point the"
             " node to the right one, or restore it",
             f->schema, our_id);
     }
     if (!table_exists && !schema_exists) {
-        send_sql(f, c, SCHEMA_CREATE_SCHEMA, NULL);
+        pg_fence_send(f, c, SCHEMA_CREATE_SCHEMA, NULL);
     }
     if (!table_exists) {
         claim_create(f, c);
     }
-    send_sql(f, c, SCHEMA_SELECT_META, NULL);
-    send_sql(f, c, SCHEMA_SELECT_STATE_LOCKED, NULL);
+    pg_fence_send(f, c, SCHEMA_SELECT_META, NULL);
+    pg_fence_send(f, c, SCHEMA_SELECT_STATE_LOCKED, NULL);
     pg_connection_sync(c);
     return PG_FENCE_GOES_ON;
 }
@@ -309,7 +300,7 @@ static enum pg_fence_step claim_locked(struct pg_fence *f, struct pg_connection 
 {
     bool rewrite = false;
     uint64_t epoch = 0;
-    enum pg_fence_step step = check_meta(f, f->results[f->n - 2]);
+    enum pg_fence_step step = pg_fence_check_meta(f, f->results[f->n - 2]);
     if (step == PG_FENCE_GOES_ON) {
         step = claim_check_rows(f, f->results[f->n - 1], &rewrite, &epoch);
     }
@@ -317,23 +308,24 @@ static enum pg_fence_step claim_locked(struct pg_fence *f, struct pg_connection 
         return step;
     }
     if (rewrite) {
-        struct params ps = {.n = 0};
-        add(&ps, PG_OID_UUID, f->id.cluster_id, CLUSTER_ID_BYTES);
-        add_int(&ps, PG_OID_INT4, f->id.group_count);
-        add_int(&ps, PG_OID_INT8, f->id.version_base);
-        add_int(&ps, PG_OID_INT8, epoch);
-        send_sql(f, c, SCHEMA_DELETE_STATE, NULL);
-        send_sql(f, c, SCHEMA_INSERT_STATE, &ps);
+        struct pg_fence_params ps = {.n = 0};
+        pg_fence_add(&ps, PG_OID_UUID, f->id.cluster_id, CLUSTER_ID_BYTES);
+        pg_fence_add_int(&ps, PG_OID_INT4, f->id.group_count);
+        pg_fence_add_int(&ps, PG_OID_INT8, f->id.version_base);
+        pg_fence_add_int(&ps, PG_OID_INT8, epoch);
+        pg_fence_send(f, c, SCHEMA_DELETE_STATE, NULL);
+        pg_fence_send(f, c, SCHEMA_DELETE_QUARANTINE, NULL); /* it was the other cluster's */
+        pg_fence_send(f, c, SCHEMA_INSERT_STATE, &ps);
     }
-    send_sql(f, c, SCHEMA_COMMIT, NULL);
+    pg_fence_send(f, c, SCHEMA_COMMIT, NULL);
     pg_connection_sync(c);
     return PG_FENCE_GOES_ON;
 }
 
-static enum pg_fence_step check_commit(struct pg_fence *f)
+enum pg_fence_step pg_fence_check_commit(struct pg_fence *f)
 {
     if (f->n == 0 || !pg_result_tag_is(f->results[f->n - 1], "COMMIT")) {
-        return fail(f, FLUSH_ERROR_OUTAGE, "the server did not commit, and did not say why");
+        return pg_fence_fail(f, FLUSH_ERROR_OUTAGE, "the server did not commit, and did not say why");
     }
     return PG_FENCE_DONE;
 }
@@ -346,113 +338,8 @@ static enum pg_fence_step claim_synced(struct pg_fence *f, struct pg_connection 
     case 1:
         return claim_locked(f, c);
     default:
-        return check_commit(f);
+        return pg_fence_check_commit(f);
     }
-}
-
-/* ---- take ---- one pipeline: BEGIN, server, UPDATE, what is there, the batches' statements, COMMIT. */
-
-enum { TAKE_SERVER = 1, TAKE_UPDATE, TAKE_LOOK, TAKE_PREPARES };
-
-static void take_begin(struct pg_fence *f, struct pg_connection *c)
-{
-    struct params take = {.n = 0}, look = {.n = 0};
-    add_int(&take, PG_OID_INT4, f->id.group);
-    add(&take, PG_OID_UUID, f->id.cluster_id, CLUSTER_ID_BYTES);
-    add_int(&take, PG_OID_INT4, f->id.group_count);
-    add_int(&take, PG_OID_INT8, f->term);
-    add_int(&take, PG_OID_INT4, SCHEMA_VERSION);
-    add_int(&look, PG_OID_INT4, f->id.group);
-
-    send_sql(f, c, SCHEMA_BEGIN, NULL);
-    send_with_text(f, c, SCHEMA_SERVER, f->state_table);
-    send_sql(f, c, SCHEMA_TAKE, &take);
-    send_sql(f, c, SCHEMA_TAKE_LOOK, &look);
-    /* Inside the transaction: a missing table or function, or a type that is not ours, undoes the take. */
-    static const Oid advance_types[] = {
-        PG_OID_INT4, PG_OID_UUID, PG_OID_INT4, PG_OID_INT8, PG_OID_INT8, PG_OID_INT8};
-    static const Oid upsert_types[] = {
-        PG_OID_BYTEA_ARRAY, PG_OID_BYTEA_ARRAY, PG_OID_INT8_ARRAY, PG_OID_TIMESTAMPTZ_ARRAY};
-    static const Oid delete_types[] = {PG_OID_BYTEA_ARRAY};
-    pg_connection_prepare(c, PG_STATEMENT_BEGIN, f->sql[SCHEMA_BEGIN], NULL, 0);
-    pg_connection_prepare(c, PG_STATEMENT_COMMIT, f->sql[SCHEMA_COMMIT], NULL, 0);
-    pg_connection_prepare(c, PG_STATEMENT_ADVANCE, f->sql[SCHEMA_ADVANCE], advance_types, 6);
-    pg_connection_prepare(c, PG_STATEMENT_UPSERT, f->sql[SCHEMA_UPSERT], upsert_types, 4);
-    pg_connection_prepare(c, PG_STATEMENT_DELETE, f->sql[SCHEMA_DELETE], delete_types, 1);
-    send_sql(f, c, SCHEMA_COMMIT, NULL);
-    pg_connection_sync(c);
-}
-
-static enum pg_fence_step take_missing(struct pg_fence *f)
-{
-    char our_id[CLUSTER_ID_TEXT_BYTES];
-    cluster_id_text(f->id.cluster_id, our_id);
-    return fail(f, FLUSH_ERROR_HALT,
-        "this database has no fence rows of cluster %s in schema %s; it is not the database that this "
-        "cluster filled,"
-        " or it was emptied: point the node to the right one, or restore it",
-        our_id, f->schema);
-}
-
-/* The UPDATE has found no row: why? */
-static enum pg_fence_step take_refused(struct pg_fence *f, const PGresult *look)
-{
-    uint8_t cluster_id[CLUSTER_ID_BYTES];
-    int32_t group_count;
-    int64_t term;
-    enum pg_fence_step step = check_meta(f, look);
-    if (step != PG_FENCE_GOES_ON) {
-        return step;
-    }
-    if (pg_result_is_null(look, 0, 1)) {
-        return take_missing(f);
-    }
-    if (!pg_result_uuid(look, 0, 1, cluster_id) || !pg_result_int4(look, 0, 2, &group_count) ||
-        !pg_result_int8(look, 0, 3, &term)) {
-        return fail_odd(f, "table flush_state");
-    }
-    char found_id[CLUSTER_ID_TEXT_BYTES], our_id[CLUSTER_ID_TEXT_BYTES];
-    cluster_id_text(cluster_id, found_id);
-    cluster_id_text(f->id.cluster_id, our_id);
-    if (!same_cluster(cluster_id, f->id.cluster_id)) {
-        return fail(f, FLUSH_ERROR_HALT,
-            "the database belongs to cluster %s now, which has adopted it from ours (%s): stop this cluster, "
-            "or give it"
-            " another database",
-            found_id, our_id);
-    }
-    if ((uint32_t)group_count != f->id.group_count) {
-        return fail(f, FLUSH_ERROR_HALT,
-            "the fence rows of our cluster %s name %" PRId32 " groups, we have %" PRIu32
-            ": somebody changed table flush_state by hand; restore it",
-            found_id, group_count, f->id.group_count);
-    }
-    if ((uint64_t)term > f->term) {
-        return fail(f, FLUSH_ERROR_FENCED,
-            "a leader of term %" PRId64 " has taken the fence of group %" PRIu32 ", ours is term %" PRIu64,
-            term, f->id.group, f->term);
-    }
-    return fail(f, FLUSH_ERROR_TRANSIENT,
-        "the fence row of group %" PRIu32 " changed while it was being taken", f->id.group);
-}
-
-static enum pg_fence_step take_synced(struct pg_fence *f)
-{
-    enum pg_fence_step step = check_commit(f);
-    if (step != PG_FENCE_DONE) {
-        return step;
-    }
-    const PGresult *taken = f->results[TAKE_UPDATE];
-    int64_t epoch, last_batch;
-    if (PQntuples(taken) == 0) {
-        return take_refused(f, f->results[TAKE_LOOK]);
-    }
-    if (PQntuples(taken) != 1 || !pg_result_int8(taken, 0, 0, &epoch) ||
-        !pg_result_int8(taken, 0, 1, &last_batch) || epoch < 0 || last_batch < 0) {
-        return fail_odd(f, "table flush_state");
-    }
-    f->row = (struct fence_row){.epoch = (uint64_t)epoch, .last_batch = (uint64_t)last_batch};
-    return PG_FENCE_DONE;
 }
 
 /* ---- the conversation ---- */
@@ -462,18 +349,18 @@ void pg_fence_begin(struct pg_fence *f, struct pg_connection *c)
     f->pipeline = 0;
     switch (f->kind) {
     case PG_FENCE_INSPECT:
-        send_with_text(f, c, SCHEMA_SERVER, f->state_table);
+        pg_fence_send_text(f, c, SCHEMA_SERVER, f->state_table);
         pg_connection_sync(c);
         return;
     case PG_FENCE_CLAIM:
-        send_sql(f, c, SCHEMA_BEGIN, NULL);
-        send_with_text(f, c, SCHEMA_CLAIM_LOCK, f->schema);
-        send_with_text(f, c, SCHEMA_SERVER, f->state_table);
-        send_with_text(f, c, SCHEMA_SCHEMA_EXISTS, f->schema);
+        pg_fence_send(f, c, SCHEMA_BEGIN, NULL);
+        pg_fence_send_text(f, c, SCHEMA_CLAIM_LOCK, f->schema);
+        pg_fence_send_text(f, c, SCHEMA_SERVER, f->state_table);
+        pg_fence_send_text(f, c, SCHEMA_SCHEMA_EXISTS, f->schema);
         pg_connection_sync(c);
         return;
     case PG_FENCE_TAKE:
-        take_begin(f, c);
+        pg_take_begin(f, c);
         return;
     case PG_FENCE_NONE:
         break;
@@ -493,17 +380,8 @@ static void clear_results(struct pg_fence *f)
 static enum pg_fence_step sql_error(struct pg_fence *f, const PGresult *result)
 {
     pg_result_error(result, NULL, &f->error);
-    bool table_exists = false;
-    if (f->kind == PG_FENCE_TAKE && f->n > TAKE_SERVER) {
-        /* What the server said of itself explains more than what it then refused. */
-        struct flush_error error = f->error;
-        if (check_server(f, f->results[TAKE_SERVER], &table_exists) == PG_FENCE_FAILED) {
-            return PG_FENCE_FAILED;
-        }
-        if (!table_exists) {
-            return take_missing(f);
-        }
-        f->error = error;
+    if (f->kind == PG_FENCE_TAKE && pg_take_explain(f) == PG_FENCE_FAILED) {
+        return PG_FENCE_FAILED;
     }
     if (f->error.class == FLUSH_ERROR_ROW) {
         f->error.class = FLUSH_ERROR_HALT; /* no row of a batch's is at fault here */
@@ -533,7 +411,7 @@ enum pg_fence_step pg_fence_synced(struct pg_fence *f, struct pg_connection *c)
 {
     enum pg_fence_step step = f->kind == PG_FENCE_INSPECT ? inspect_synced(f, c)
                               : f->kind == PG_FENCE_CLAIM ? claim_synced(f, c)
-                                                          : take_synced(f);
+                                                          : pg_take_synced(f, c);
     clear_results(f);
     f->pipeline++;
     return step;

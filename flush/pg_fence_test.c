@@ -55,7 +55,7 @@ static void an_empty_database_is_inspected_claimed_and_taken(void **state)
     claim_empty(&p, &id);
     assert_int_equal(
         number("SELECT count(*) FROM wb.flush_state WHERE last_batch = 0 AND group_count = 3"), 3);
-    assert_int_equal(number("SELECT schema_version FROM wb.meta"), 2);
+    assert_int_equal(number("SELECT schema_version FROM wb.meta"), 3);
     assert_int_equal(
         number("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'wbcache node=7 group=2'"), 1);
     probe_take(&p, &id, 5);
@@ -141,6 +141,7 @@ static void adoption_rewrites_the_rows_and_fences_the_old_cluster(void **state)
     probe_send(&q, 20, 0, &first, 1);
     assert_int_equal(probe_next(&q), PROBE_COMMITTED);
 
+    execute("INSERT INTO wb.quarantine VALUES ('k', 4, true, NULL, NULL, 1, '23514', '', 1, now(), now())");
     probe_inspect(&p, &ours);
     assert_int_equal(probe_next(&p), PROBE_INSPECTED);
     ours.version_base = p.inspected.version_ceiling;
@@ -149,6 +150,7 @@ static void adoption_rewrites_the_rows_and_fences_the_old_cluster(void **state)
     assert_int_equal(number("SELECT count(*) FROM wb.flush_state"), 3);
     assert_int_equal(
         number("SELECT count(*) FROM wb.flush_state WHERE last_batch = 0 AND term = 0 AND epoch > 1"), 3);
+    assert_int_equal(number("SELECT count(*) FROM wb.quarantine"), 0);
 
     struct flush_row second = probe_row("k", "too late", 102);
     probe_send(&q, 21, 20, &second, 1);
@@ -252,37 +254,6 @@ static void another_schema_version_halts_everything(void **state)
     probe_take(&p, &id, 1);
     probe_assert_failed(&p, FLUSH_ERROR_HALT, "has version 0");
     assert_int_equal(number("SELECT sum(term + epoch) FROM wb.flush_state"), 0);
-    probe_close(&p);
-}
-
-/* The words say what to do; done, it is the schema that a claim makes today. */
-static void the_schema_of_version_1_halts_with_the_words_that_help(void **state)
-{
-    (void)state;
-    static const char index[] = "SELECT indexdef FROM pg_indexes WHERE indexname = 'entry_expires_at'";
-    struct flush_identity id = probe_cluster(1, 0, 0);
-    struct probe p;
-    probe_open(&p, server.dsn, 0, NULL);
-    claim_empty(&p, &id);
-    char *wanted = query(index);
-    assert_non_null(strstr(wanted, "WHERE (expires_at IS NOT NULL)"));
-    execute("DROP INDEX wb.entry_expires_at; UPDATE wb.meta SET schema_version = 1");
-    probe_inspect(&p, &id);
-    probe_assert_failed(&p, FLUSH_ERROR_HALT, "has version 1");
-    probe_claim(&p, &id, FLUSH_DB_OURS, &id);
-    probe_assert_failed(&p, FLUSH_ERROR_HALT, "has version 1");
-    probe_take(&p, &id, 1);
-    probe_assert_failed(&p, FLUSH_ERROR_HALT, "has version 1");
-    assert_int_equal(number("SELECT sum(term + epoch) FROM wb.flush_state"), 0);
-    const char *sql = strstr(p.error.message, "CREATE INDEX");
-    assert_non_null(sql);
-    execute(sql);
-    probe_take(&p, &id, 1);
-    assert_int_equal(probe_next(&p), PROBE_TAKEN);
-    char *made = query(index);
-    assert_string_equal(made, wanted);
-    free(made);
-    free(wanted);
     probe_close(&p);
 }
 
@@ -464,7 +435,6 @@ int main(void)
         cmocka_unit_test_setup(rows_changed_by_hand_halt, empty_database),
         cmocka_unit_test_setup(a_fence_row_that_cannot_be_halts, empty_database),
         cmocka_unit_test_setup(another_schema_version_halts_everything, empty_database),
-        cmocka_unit_test_setup(the_schema_of_version_1_halts_with_the_words_that_help, empty_database),
         cmocka_unit_test_setup(a_newer_term_keeps_the_fence, empty_database),
         cmocka_unit_test_setup(of_two_claims_at_once_one_wins, empty_database),
         cmocka_unit_test_setup(a_schema_that_the_operator_made_is_enough, empty_database),

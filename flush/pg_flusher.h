@@ -4,10 +4,13 @@
  * `failed` fires also when an idle connection that had been taken is lost (nothing is pending then): the
  * fence must be taken again before the next batch. After inspect or claim an idle connection may go
  * unnoticed; the next call opens another. A call of inspect, claim or take while another one or a batch is
- * pending is a bug (CHECK). */
+ * pending is a bug (CHECK).
+ *
+ * With slots it connects when it has one, and gives it back with its connection; until then a call waits. */
 #ifndef WB_FLUSH_PG_FLUSHER_H
 #define WB_FLUSH_PG_FLUSHER_H
 
+#include "flush/flush_slots.h"
 #include "flush/flusher.h"
 #include "flush/pg_connection.h"
 
@@ -19,6 +22,7 @@ struct pg_flusher_config {
     uint64_t node_id;
     uint32_t group;
     struct pg_limits limits;
+    struct flush_slots *slots;   /* shared with others: how many may be connected. NULL: no limit. Borrowed */
     const struct logger *logger; /* may be NULL; borrowed */
 };
 

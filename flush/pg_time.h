@@ -36,4 +36,15 @@ static inline uint64_t pg_time_to_unix_ms(int64_t time)
     return (uint64_t)(ms + (int64_t)PG_TIME_EPOCH_MS);
 }
 
+/* Microseconds since 1970, as of a server's clock, and back. Neither may be infinite. */
+static inline int64_t pg_time_to_unix_us(int64_t time)
+{
+    return time + (int64_t)PG_TIME_EPOCH_MS * 1000;
+}
+
+static inline int64_t pg_time_from_unix_us(int64_t us)
+{
+    return us - (int64_t)PG_TIME_EPOCH_MS * 1000;
+}
+
 #endif

@@ -2,17 +2,23 @@
  *
  *     entry        the rows that the cluster caches; entry_expires_at is its index of those that expire
  *     flush_state  the fence: one row a group (design: "The fence row")
+ *     quarantine   what the database refuses, for people to look at: nobody reads it back
+ *     freshness    a view of one row: how new `entry` is
  *     meta         one row: the version of this schema
- *     flush_advance(...)  checks the fence and moves it, or raises */
+ *     flush_advance(...)  checks the fence and moves it, or raises
+ *     flush_isolate(...)  writes rows, but for those that it finds to be refused
+ *     watch(boolean)      has the changes of others told by NOTIFY (entry_changed), or not */
 #ifndef WB_FLUSH_SCHEMA_H
 #define WB_FLUSH_SCHEMA_H
 
 #include <stdbool.h>
 
-/* The version of tables and function that this code writes. A database with another one is refused. */
-enum { SCHEMA_VERSION = 2 };
+/* The version of tables and functions that this code writes. A database with another one is refused. */
+enum { SCHEMA_VERSION = 3 };
 
 #define SCHEMA_DEFAULT_NAME "wb"
+/* Of table entry, while it is watched. */
+#define SCHEMA_WATCH_TRIGGER "wbcache_changed"
 
 enum schema_sql {
     SCHEMA_BEGIN,
@@ -27,29 +33,56 @@ enum schema_sql {
     SCHEMA_CREATE_ENTRY,
     SCHEMA_CREATE_EXPIRY_INDEX,
     SCHEMA_CREATE_STATE,
+    SCHEMA_CREATE_QUARANTINE,
+    SCHEMA_CREATE_QUARANTINE_INDEX,
+    SCHEMA_CREATE_FRESHNESS,
     SCHEMA_CREATE_META,
     SCHEMA_CREATE_META_INDEX,
     SCHEMA_CREATE_ADVANCE,
+    SCHEMA_CREATE_ISOLATE,
+    SCHEMA_CREATE_CHANGED,
+    SCHEMA_CREATE_WATCH,
+    SCHEMA_COMMENTS,
     SCHEMA_INSERT_META, /* $1 int4 */
     SCHEMA_SELECT_META, /* -> schema_version int4 */
-    /* Statements that an operator runs by hand to make version 2 of version 1. */
-    SCHEMA_MIGRATE_1,
+    SCHEMA_SAME_OWNER,  /* what is new belongs to the role that table meta belongs to */
     /* -> group_id int4, cluster_id uuid, group_count int4, version_base int8, epoch int8, last_batch int8 */
     SCHEMA_SELECT_STATE,
     SCHEMA_SELECT_STATE_LOCKED, /* the same, FOR UPDATE */
     SCHEMA_DELETE_STATE,
+    SCHEMA_DELETE_QUARANTINE,
     /* $1 uuid, $2 int4 group_count, $3 int8 version_base, $4 int8 epoch */
     SCHEMA_INSERT_STATE,
+    /* $1 int4 group, $2 uuid, $3 int4 group_count, $4 int8 term, $5 int8 lock -> pid int4, bool: ends the
+     * group's backends whose transactions are older than the lock_timeout, unless a newer term has the fence */
+    SCHEMA_END_HOLDERS,
+    /* $1 int8 lock: marks the transaction as one of the group's, and the session as one that flushes */
+    SCHEMA_TAKE_MARK,
     /* $1 int4 group, $2 uuid, $3 int4 group_count, $4 int8 term, $5 int4 schema version -> epoch int8,
-     * last_batch int8; no row when something does not match */
+     * last_batch int8, the server's clock timestamptz; no row when something does not match */
     SCHEMA_TAKE,
     /* $1 int4 group -> schema_version int4, cluster_id uuid, group_count int4, term int8 (NULL without a row)
      */
     SCHEMA_TAKE_LOOK,
-    /* $1 int4 group, $2 uuid, $3 int4 group_count, $4 int8 epoch, $5 int8 predecessor, $6 int8 batch */
+    /* $1 int4 group, $2 uuid, $3 int4 group_count, $4 int8 epoch, $5 int8 lock, $6 int8 predecessor, $7 int8
+     * batch (the same as $6: nothing moves), $8 timestamptz fresh_as_of (NULL: as it was), $9 int8
+     * quarantined, $10 int8 lost, $11 bool recovering -> the server's clock timestamptz */
     SCHEMA_ADVANCE,
-    SCHEMA_UPSERT,      /* $1 bytea[] keys, $2 bytea[] values, $3 int8[] versions, $4 timestamptz[] */
-    SCHEMA_DELETE,      /* $1 bytea[] keys */
+    SCHEMA_UPSERT,    /* $1 bytea[] keys, $2 bytea[] values, $3 int8[] versions, $4 timestamptz[] */
+    SCHEMA_DELETE,    /* $1 bytea[] keys */
+    SCHEMA_IMMEDIATE, /* what is checked at COMMIT is checked at each statement, in this transaction */
+    /* $1 to $4 as of SCHEMA_UPSERT, $5 as of SCHEMA_DELETE, $6 text, flush_error_row_pattern() -> tries int4,
+     * key bytea, sqlstate text, message text: the rows that are refused; one row with key NULL when none is
+     */
+    SCHEMA_ISOLATE,
+    /* $1 int4 group, $2 bytea[] keys: removes the group's other ones from quarantine */
+    SCHEMA_MIRROR_DELETE,
+    /* $1 int4 group, $2 bytea[] keys, $3 bool[] deleted, $4 bytea[] values, $5 int4[] value_bytes, $6 int8[]
+     * versions, $7 text[] sqlstates, $8 text[] messages, $9 int4[] attempts, $10 timestamptz[] since, $11
+     * timestamptz[] refused_at */
+    SCHEMA_MIRROR,
+    SCHEMA_LISTEN,      /* to the schema's channel */
+    SCHEMA_WATCHED,     /* $1 text, the entry table's quoted name -> is it watched? bool */
     SCHEMA_IN_RECOVERY, /* -> in_recovery bool */
     /* $1 int4 group, $2 uuid, $3 int4 group_count, $4 bytea[] keys, $5 int4 value_bytes_max -> in_recovery
      * bool, last_batch int8 (NULL without our fence row), key bytea, value_bytes int4, value bytea (NULL when
@@ -69,6 +102,15 @@ bool schema_name_valid(const char *schema);
 
 /* The text of @which for the valid name @schema. malloc'd for the caller. Cannot fail. */
 char *schema_sql(enum schema_sql which, const char *schema);
+
+/* The channel on which watched changes are told: "wbcache_" and the name of the schema, or as much of it as a
+ * channel's name can hold, and a hash. The payload is a key in hexadecimal digits, or "*" for any. malloc'd
+ * for the caller. */
+char *schema_channel(const char *schema);
+
+/* SQL for psql that makes a schema of this version out of one of @from_version, in one transaction, or
+ * changes nothing. malloc'd for the caller; NULL when there is no way from that version. */
+char *schema_migration_sql(int from_version, const char *schema);
 
 /* The quoted name of the schema, or of its table @table unless that is NULL. malloc'd for the caller. */
 char *schema_quoted(const char *schema, const char *table);

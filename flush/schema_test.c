@@ -52,7 +52,69 @@ static void every_statement_has_a_text_with_the_schemas_name_filled_in(void **st
     for (int i = 0; i < SCHEMA_SQL_COUNT; i++) {
         char *text = schema_sql((enum schema_sql)i, "wb");
         assert_true(strlen(text) > 0);
-        assert_null(strpbrk(text, "@~"));
+        assert_null(strpbrk(text, "@~`^"));
+        free(text);
+    }
+}
+
+static void the_channel_is_named_after_the_schema(void **state)
+{
+    (void)state;
+    char *text = schema_channel("wb");
+    assert_string_equal(text, "wbcache_wb");
+    free(text);
+    text = schema_sql(SCHEMA_LISTEN, "o\"n");
+    assert_string_equal(text, "LISTEN \"wbcache_o\"\"n\"");
+    free(text);
+    text = schema_sql(SCHEMA_CREATE_CHANGED, "o'n"); /* a constant within the body's constant */
+    assert_non_null(strstr(text, "pg_notify(E''wbcache_o''''n'', ''*'')"));
+    free(text);
+}
+
+/* PostgreSQL cuts longer identifiers, and refuses longer channels: two schemas must not share one. */
+static void a_channel_of_a_long_name_fits_and_is_its_own(void **state)
+{
+    (void)state;
+    char a[64], b[64];
+    memset(a, 'n', 63);
+    a[63] = '\0';
+    memcpy(b, a, sizeof b);
+    b[62] = 'm';
+    char *of_a = schema_channel(a), *of_b = schema_channel(b);
+    assert_int_equal(strlen(of_a), 63);
+    assert_int_equal(strlen(of_b), 63);
+    assert_string_not_equal(of_a, of_b);
+    assert_memory_equal(of_a, "wbcache_nnnn", 12);
+    free(of_a);
+    free(of_b);
+    for (int i = 0; i < 62; i += 2) { /* two bytes each: the cut falls between them */
+        memcpy(a + i + 1, "\xc3\xa9", 2);
+    }
+    a[63] = '\0';
+    for (int shift = 0; shift <= 1; shift++) {
+        of_a = schema_channel(a + shift);
+        assert_true(strlen(of_a) <= 63);
+        assert_memory_equal(strrchr(of_a, '_') - 2, "\xc3\xa9", 2);
+        free(of_a);
+    }
+    memset(a, 'x', 55); /* the longest that fits whole */
+    a[55] = '\0';
+    of_a = schema_channel(a);
+    assert_string_equal(of_a + strlen("wbcache_"), a);
+    free(of_a);
+}
+
+static void there_is_a_way_from_every_older_version_and_from_no_other(void **state)
+{
+    (void)state;
+    assert_null(schema_migration_sql(0, "wb"));
+    assert_null(schema_migration_sql(-1, "wb"));
+    assert_null(schema_migration_sql(SCHEMA_VERSION, "wb"));
+    for (int from = 1; from < SCHEMA_VERSION; from++) {
+        char *text = schema_migration_sql(from, "w'b");
+        assert_non_null(strstr(text, "\nBEGIN;\n"));
+        assert_non_null(strstr(text, "\nUPDATE \"w'b\".meta SET schema_version = 3;\nCOMMIT;\n"));
+        assert_null(strpbrk(text, "@~`^"));
         free(text);
     }
 }
@@ -77,6 +139,9 @@ int main(void)
         cmocka_unit_test(names_are_quoted_as_identifiers),
         cmocka_unit_test(a_name_cannot_leave_the_functions_body),
         cmocka_unit_test(every_statement_has_a_text_with_the_schemas_name_filled_in),
+        cmocka_unit_test(the_channel_is_named_after_the_schema),
+        cmocka_unit_test(a_channel_of_a_long_name_fits_and_is_its_own),
+        cmocka_unit_test(there_is_a_way_from_every_older_version_and_from_no_other),
         cmocka_unit_test(names_of_1_to_63_bytes_are_valid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

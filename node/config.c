@@ -68,6 +68,12 @@ static const struct number_option numbers[] = {
     {IN(flush, lock_timeout_ms), NUMBER_MS, 5000, 0, DAY_MS},
     {IN(flush, statement_timeout_ms), NUMBER_MS, 60000, 0, DAY_MS},
     {IN(flush, expiry_sweep_ms), NUMBER_MS, 5000, 0, DAY_MS},
+    {IN(flush, note_ms), NUMBER_MS, 1000, 10, MINUTE_MS},
+    {IN(flush, retention_s), NUMBER_COUNT, 120, 0, DAY_MS / 1000},
+    {IN(flush, retention_bytes), NUMBER_SIZE, DERIVED, 4 * KIB, TIB},
+    {IN(flush, connections), NUMBER_COUNT, 4, 1, 256},
+    {IN(flush, quarantine_retry_min_ms), NUMBER_MS, 1000, 1, DAY_MS},
+    {IN(flush, quarantine_retry_max_ms), NUMBER_MS, 5 * MINUTE_MS, 1, DAY_MS},
     {IN(limits, memory_max), NUMBER_SIZE, 2048 * MIB, 16 * MIB, TIB},
     {IN(limits, dirty_bytes), NUMBER_SIZE, DERIVED, 64 * KIB, TIB},
     {IN(limits, dirty_entries), NUMBER_COUNT, DERIVED, 1, UINT64_C(1000) * 1000 * 1000},
@@ -324,6 +330,7 @@ static cfg_t *describe(struct load *load)
         top[n++] = (cfg_opt_t)CFG_STR_CB(texts[i].name, texts[i].standard, CFGF_NONE, on_text);
     }
     top[n++] = (cfg_opt_t)CFG_BOOL_CB("allow_few_nodes", cfg_false, CFGF_NONE, on_bool);
+    top[n++] = (cfg_opt_t)CFG_BOOL_CB("watch", cfg_false, CFGF_NONE, on_bool);
     top[n++] = (cfg_opt_t)CFG_SEC("node", node, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
     for (size_t i = 0; i < SECTIONS; i++) {
         add_numbers(sub[i], 0, sections[i], load);
@@ -407,7 +414,8 @@ static uint64_t between(uint64_t least, uint64_t n, uint64_t most)
 
 /* What is not given follows from memory_max: half of it may wait for the database, with at most so many keys
  * that what each takes beside its bytes fits in, too; a sixteenth is for what sessions remember, and another
- * for the log in memory. */
+ * for the log in memory; a thirty-second keeps flushed keys for a database that goes back in time, or 1 MiB
+ * of each group's if there is room for that. */
 static void derive(struct config *c)
 {
     uint64_t each = c->limits.memory_max / c->groups;
@@ -419,6 +427,10 @@ static void derive(struct config *c)
     }
     if (c->limits.session_bytes == DERIVED) {
         c->limits.session_bytes = between(64 * KIB, each / 16, 16 * MIB);
+    }
+    if (c->flush.retention_bytes == DERIVED) {
+        c->flush.retention_bytes =
+            between(64 * KIB, between(MIB, each / 32, TIB), between(64 * KIB, each / 4, TIB));
     }
     if (c->raft.snapshot_log_bytes == DERIVED) {
         c->raft.snapshot_log_bytes = between(MIB, each / 16, 32 * MIB);
@@ -458,6 +470,17 @@ static bool is_consistent(struct load *load, cfg_t *cfg, const struct config *c)
             "dirty_bytes (%" PRIu64 ") of %u groups is more than three quarters of memory_max (%" PRIu64
             "): what waits for the database stays in memory; raise memory_max, or lower dirty_bytes",
             c->limits.dirty_bytes, c->groups, c->limits.memory_max);
+    }
+    if (c->flush.retention_bytes > between(64 * KIB, c->limits.memory_max / 4 / c->groups, TIB)) {
+        return fail(load, section_line(cfg, "flush"),
+            "retention_bytes (%" PRIu64 ") of %u groups is more than a quarter of memory_max (%" PRIu64
+            "): what is retained stays in memory; raise memory_max, or lower retention_bytes",
+            c->flush.retention_bytes, c->groups, c->limits.memory_max);
+    }
+    if (c->flush.quarantine_retry_max_ms < c->flush.quarantine_retry_min_ms) {
+        return fail(load, section_line(cfg, "flush"),
+            "quarantine_retry_max_ms (%u) must not be less than quarantine_retry_min_ms (%u)",
+            c->flush.quarantine_retry_max_ms, c->flush.quarantine_retry_min_ms);
     }
     if (c->flush.retry_max_ms < c->flush.retry_min_ms) {
         return fail(load, section_line(cfg, "flush"),
@@ -518,6 +541,7 @@ static bool take(struct load *load, cfg_t *cfg, struct config *out)
     take_numbers(cfg, out);
     derive(out);
     out->allow_few_nodes = cfg_getbool(cfg, "allow_few_nodes") == cfg_true;
+    out->watch = cfg_getbool(cfg, "watch") == cfg_true;
     if (!sections_are_single(load, cfg) || !take_nodes(load, cfg, out) || !is_consistent(load, cfg, out)) {
         return false;
     }

@@ -33,9 +33,15 @@ struct config_flush {
     unsigned retry_min_ms;
     unsigned retry_max_ms;
     unsigned connect_timeout_ms;
-    unsigned lock_timeout_ms;      /* 0: 5,000 */
+    unsigned lock_timeout_ms;      /* also how long an old leader's backend may keep the fence; 0: 5,000 */
     unsigned statement_timeout_ms; /* 0: 30,000 */
     unsigned expiry_sweep_ms;      /* 0: never */
+    unsigned note_ms;              /* how often an idle group looks at the fence, and says how fresh it is */
+    uint64_t retention_bytes;      /* of each group */
+    unsigned retention_s;          /* 0: flushed keys are not kept */
+    unsigned connections;          /* that the flushes of this node's groups share */
+    unsigned quarantine_retry_min_ms;
+    unsigned quarantine_retry_max_ms;
 };
 
 struct config_limits {
@@ -62,6 +68,7 @@ struct config {
     char *schema;   /* a plain SQL identifier: lower case, needs no quotes */
     enum log_level log_level;
     bool allow_few_nodes;
+    bool watch;                            /* hear of rows that others change */
     struct config_node nodes[LIMIT_NODES]; /* in the file's order; node_id's is one of them */
     unsigned n_nodes;
     struct config_raft raft;

@@ -66,6 +66,7 @@ static void a_short_file_gets_every_default(void **state)
     assert_string_equal(c.schema, "wb");
     assert_int_equal(c.log_level, LOG_INFO);
     assert_false(c.allow_few_nodes);
+    assert_false(c.watch);
     assert_int_equal(c.n_nodes, 3);
     assert_int_equal(c.nodes[2].id, 3);
     assert_string_equal(c.nodes[2].peer, "h3:1");
@@ -86,6 +87,12 @@ static void a_short_file_gets_every_default(void **state)
     assert_int_equal(c.flush.lock_timeout_ms, 5000);
     assert_int_equal(c.flush.statement_timeout_ms, 60000);
     assert_int_equal(c.flush.expiry_sweep_ms, 5000);
+    assert_int_equal(c.flush.note_ms, 1000);
+    assert_int_equal(c.flush.retention_s, 120);
+    assert_int_equal(c.flush.retention_bytes, 22369621);
+    assert_int_equal(c.flush.connections, 4);
+    assert_int_equal(c.flush.quarantine_retry_min_ms, 1000);
+    assert_int_equal(c.flush.quarantine_retry_max_ms, 300000);
     assert_int_equal(c.limits.memory_max, 2147483648);
     assert_int_equal(c.limits.dirty_bytes, 268435456);
     assert_int_equal(c.limits.dirty_entries, 699050);
@@ -107,13 +114,14 @@ static void every_option_can_be_set(void **state)
     char errmsg[512];
     enum status status = load_text(GOOD
         "cluster = \"shop-1.a\"\ngroups = 16\nschema = \"cache_2\"\nlog_level = \"debug\"\nallow_few_nodes = "
-        "true\n"
+        "true\nwatch = true\n"
         "raft { election_timeout_ms = 1000 heartbeat_ms = 101 snapshot_log_bytes = 4096 snapshot_trailing = "
         "102\n"
         "  spread_stable_ms = 103 }\n"
         "flush { age_ms = 201 batch_rows = 202 batch_bytes = 4203 in_flight = 4 retry_min_ms = 205\n"
         "  retry_max_ms = 206 connect_timeout_ms = 207 lock_timeout_ms = 208 statement_timeout_ms = 209\n"
-        "  expiry_sweep_ms = 210 }\n"
+        "  expiry_sweep_ms = 210 note_ms = 211 retention_s = 0 retention_bytes = 4213 connections = 214\n"
+        "  quarantine_retry_min_ms = 215 quarantine_retry_max_ms = 216 }\n"
         "limits { memory_max = 17000001 dirty_bytes = 65537 dirty_entries = 302 sessions = 308 session_bytes "
         "= "
         "4309\n"
@@ -127,6 +135,7 @@ static void every_option_can_be_set(void **state)
     assert_string_equal(c.schema, "cache_2");
     assert_int_equal(c.log_level, LOG_DEBUG);
     assert_true(c.allow_few_nodes);
+    assert_true(c.watch);
     assert_int_equal(c.raft.election_timeout_ms, 1000);
     assert_int_equal(c.raft.heartbeat_ms, 101);
     assert_int_equal(c.raft.snapshot_log_bytes, 4096);
@@ -142,6 +151,12 @@ static void every_option_can_be_set(void **state)
     assert_int_equal(c.flush.lock_timeout_ms, 208);
     assert_int_equal(c.flush.statement_timeout_ms, 209);
     assert_int_equal(c.flush.expiry_sweep_ms, 210);
+    assert_int_equal(c.flush.note_ms, 211);
+    assert_int_equal(c.flush.retention_s, 0);
+    assert_int_equal(c.flush.retention_bytes, 4213);
+    assert_int_equal(c.flush.connections, 214);
+    assert_int_equal(c.flush.quarantine_retry_min_ms, 215);
+    assert_int_equal(c.flush.quarantine_retry_max_ms, 216);
     assert_int_equal(c.limits.memory_max, 17000001);
     assert_int_equal(c.limits.sessions, 308);
     assert_int_equal(c.limits.session_bytes, 4309);
@@ -184,16 +199,20 @@ static void what_waits_and_what_is_remembered_follows_from_memory_max(void **sta
     enum { KIB = 1024, MIB = 1024 * 1024 };
     struct {
         const char *text;
-        uint64_t dirty_bytes, dirty_entries, session_bytes, snapshot_log_bytes;
+        uint64_t dirty_bytes, dirty_entries, session_bytes, snapshot_log_bytes, retention_bytes;
     } rows[] = {
-        {"groups = 1\nlimits { memory_max = \"16MiB\" }", 8 * MIB, 16 * 1024, MIB, MIB},
-        {"groups = 3\nlimits { memory_max = \"64MiB\" }", 11184810, 21845, 1398101, 1398101},
-        {"groups = 256\nlimits { memory_max = \"32MiB\" }", 64 * KIB, 128, 64 * KIB, MIB},
-        {"groups = 1\nlimits { memory_max = \"1TiB\" }", 256 * MIB, 1000000, 16 * MIB, 32 * MIB},
+        {"groups = 1\nlimits { memory_max = \"16MiB\" }", 8 * MIB, 16 * 1024, MIB, MIB, MIB},
+        {"groups = 3\nlimits { memory_max = \"64MiB\" }", 11184810, 21845, 1398101, 1398101, MIB},
+        {"groups = 256\nlimits { memory_max = \"32MiB\" }", 64 * KIB, 128, 64 * KIB, MIB, 64 * KIB},
+        {"groups = 1\nlimits { memory_max = \"1TiB\" }", 256 * MIB, 1000000, 16 * MIB, 32 * MIB,
+            32768 * (uint64_t)MIB},
+        {"groups = 4\nlimits { memory_max = \"16MiB\" }\nflush { retention_bytes = \"1MiB\" }", 2 * MIB, 4096,
+            256 * KIB, MIB, MIB},
+        {"groups = 16\nlimits { memory_max = \"16MiB\" }", 512 * KIB, 1024, 64 * KIB, MIB, 256 * KIB},
         {"groups = 1\nlimits { memory_max = \"1GiB\" dirty_bytes = \"300MiB\" dirty_entries = 77 "
          "session_bytes "
          "= \"5KiB\" }\nraft { snapshot_log_bytes = \"6KiB\" }",
-            300 * MIB, 77, 5 * KIB, 6 * KIB},
+            300 * MIB, 77, 5 * KIB, 6 * KIB, 32 * MIB},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char text[1024];
@@ -208,6 +227,7 @@ static void what_waits_and_what_is_remembered_follows_from_memory_max(void **sta
         assert_int_equal(c.limits.dirty_entries, rows[i].dirty_entries);
         assert_int_equal(c.limits.session_bytes, rows[i].session_bytes);
         assert_int_equal(c.raft.snapshot_log_bytes, rows[i].snapshot_log_bytes);
+        assert_int_equal(c.flush.retention_bytes, rows[i].retention_bytes);
         config_deinit(&c);
     }
 }
@@ -290,6 +310,8 @@ static void every_mistake_is_told_with_its_line(void **state)
             "FILE:7: groups " NUMBER "1 to 256, not \"18446744073709551617\""},
         {GOOD "groups { }\n", "FILE:7: missing equal sign after option 'groups'"},
         {GOOD "raft = 3\n", "FILE:7: missing opening brace for section 'raft'"},
+        {GOOD "watch = perhaps\n", "FILE:7: watch must be true or false, not \"perhaps\""},
+        {GOOD "watch = true\nwatch = true\n", "FILE:8: watch is given twice"},
         {GOOD "allow_few_nodes = perhaps\n",
             "FILE:7: allow_few_nodes must be true or false, not \"perhaps\""},
         {GOOD "flush {\n age_ms = \"5s\"\n}\n",
@@ -356,6 +378,16 @@ static void every_mistake_is_told_with_its_line(void **state)
             "FILE:9: election_timeout_ms (300) must be at least 3 * heartbeat_ms (101)"},
         {GOOD "flush {\n retry_max_ms = 49\n}\n",
             "FILE:9: retry_max_ms (49) must not be less than retry_min_ms (50)"},
+        {GOOD "flush {\n quarantine_retry_max_ms = 999\n}\n",
+            "FILE:9: quarantine_retry_max_ms (999) must not be less than quarantine_retry_min_ms (1000)"},
+        {GOOD "flush {\n connections = 257\n}\n",
+            "FILE:8: connections must be a whole number from 1 to 256, not \"257\""},
+        {GOOD "flush {\n retention_s = 86401\n}\n",
+            "FILE:8: retention_s must be a whole number from 0 to 86400, not \"86401\""},
+        {GOOD "groups = 4\nlimits { memory_max = \"16MiB\" }\nflush {\n retention_bytes = 1048577\n}\n",
+            "FILE:11: retention_bytes (1048577) of 4 groups is more than a quarter of memory_max (16777216): "
+            "what is "
+            "retained stays in memory; raise memory_max, or lower retention_bytes"},
         {GOOD "limits {\n memory_max = \"15MiB\"\n}\n",
             "FILE:8: memory_max must be a size from 16777216 to 1099511627776" SIZES "\"15MiB\""},
         {GOOD "limits {\n sessions = 0\n}\n", "FILE:8: sessions " NUMBER "1 to 1000000, not \"0\""},
@@ -516,7 +548,7 @@ static void the_example_file_loads_and_shows_the_defaults(void **state)
     enum status status = load_text(text, &d, errmsg, sizeof errmsg);
     assert_string_equal(errmsg, "");
     assert_int_equal(status, STATUS_OK);
-    assert_int_equal(shown, 32); /* all options but the three that must be given */
+    assert_int_equal(shown, 39); /* all options but the three that must be given */
     struct config plain;
     assert_int_equal(load_text(GOOD, &plain, errmsg, sizeof errmsg), STATUS_OK);
     assert_string_equal(d.cluster, plain.cluster);
@@ -524,6 +556,7 @@ static void the_example_file_loads_and_shows_the_defaults(void **state)
     assert_int_equal(d.groups, plain.groups);
     assert_int_equal(d.log_level, plain.log_level);
     assert_int_equal(d.allow_few_nodes, plain.allow_few_nodes);
+    assert_int_equal(d.watch, plain.watch);
     assert_memory_equal(&d.raft, &plain.raft, sizeof d.raft);
     assert_memory_equal(&d.flush, &plain.flush, sizeof d.flush);
     assert_memory_equal(&d.limits, &plain.limits, sizeof d.limits);

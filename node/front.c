@@ -1,16 +1,10 @@
-#include "node/front.h"
+#include "node/front_internal.h"
 
 #include <string.h>
 
+#include "node/front_admin.h"
 #include "proto/limits.h"
 #include "proto/pb.h"
-#include "proto/slot.h"
-
-/* A request that names no deadline is not kept for ever. */
-enum { DEADLINE_DEFAULT_MS = 60 * 1000 };
-
-/* A scan's cursor on the wire carries this node's tag in the bits that state_scan leaves 0. */
-enum { SCAN_TAG_MASK = 0xffff };
 
 enum passage_kind {
     PASSAGE_GET,
@@ -31,14 +25,6 @@ struct passage {
     struct rpc_request *rpc;
     uint32_t group;
 };
-
-static void answer(struct rpc_request *rpc, enum status status, const char *message)
-{
-    Wbrpc__Response response = WBRPC__RESPONSE__INIT;
-    response.status = status;
-    response.message = (char *)(uintptr_t)message;
-    rpc_reply(rpc, &response);
-}
 
 /* ---- From the group back to the client ---- */
 
@@ -87,12 +73,6 @@ static void fill_results(const struct passage *p, Wbrpc__Response *response)
     response->results = list;
 }
 
-/* A cursor of another group is none of ours. */
-static uint16_t scan_tag(const struct front *front, uint32_t group)
-{
-    return (uint16_t)(front->scan_tag ^ group);
-}
-
 /* The keys are borrowed from the scan's buffer. */
 static void fill_scan(const struct passage *p, Wbrpc__ScanReply *reply)
 {
@@ -106,17 +86,20 @@ static void fill_scan(const struct passage *p, Wbrpc__ScanReply *reply)
     }
     reply->keys = keys;
     reply->n_keys = scan->n;
-    reply->cursor = scan->cursor == 0 ? 0 : scan->cursor | scan_tag(p->front, p->group);
+    reply->cursor = front_cursor_out(p->front, p->group, scan->cursor);
+}
+
+static bool has_results(enum status status)
+{
+    return status == STATUS_OK || status == STATUS_NOT_FLUSHED || status == STATUS_QUARANTINED ||
+           status == STATUS_CONDITION_FAILED;
 }
 
 static void fill_response(const struct passage *p, Wbrpc__Response *response, Wbrpc__ScanReply *scan)
 {
     const struct group_request *r = &p->r;
-    response->status = r->status;
-    response->message = (char *)(uintptr_t)r->message;
-    response->has_group = 1;
-    response->group = p->group;
-    if (r->status == STATUS_OK || r->status == STATUS_NOT_FLUSHED || r->status == STATUS_CONDITION_FAILED) {
+    front_fill_outcome(p->front, r, p->group, response);
+    if (has_results(r->status)) {
         fill_results(p, response);
     }
     if (r->status == STATUS_OK && r->op == GROUP_OPEN_SESSION) {
@@ -133,13 +116,6 @@ static void fill_response(const struct passage *p, Wbrpc__Response *response, Wb
     if (r->status == STATUS_OK && r->stale) {
         response->has_age_ms = 1;
         response->age_ms = r->age_ms;
-    }
-    if (r->retry_after_ms != 0) {
-        response->has_retry_after_ms = 1;
-        response->retry_after_ms = r->retry_after_ms;
-    }
-    if (r->status == STATUS_NOT_LEADER) {
-        response->leader = (char *)(uintptr_t)p->front->ops->leader_address(p->front->data, p->group);
     }
 }
 
@@ -184,12 +160,8 @@ static struct passage *passage_create(
     p->front = front;
     p->rpc = rpc;
     p->kind = kind;
-    p->r.op = op;
-    p->r.conn_id = rpc->conn_id;
-    p->r.deadline_ms =
-        rpc->received_ms + (rpc->msg->has_deadline_ms ? rpc->msg->deadline_ms : DEADLINE_DEFAULT_MS);
+    front_begin(&p->r, rpc, op, done);
     p->r.n = n;
-    p->r.done = done;
     if (n > 0) {
         p->r.results = arena_alloc(&rpc->arena, n * sizeof *p->r.results);
         memset(p->r.results, 0, n * sizeof *p->r.results);
@@ -203,62 +175,16 @@ static void submit(struct passage *p, uint32_t group)
     group_submit(p->front->ops->group(p->front->data, group), &p->r);
 }
 
-/* How the @i'th key of a message is found. */
-typedef struct bytes key_at(const void *items, uint32_t i);
-
 static struct bytes key_of_operation(const void *items, uint32_t i)
 {
     return ((const struct operation *)items)[i].key;
-}
-
-static struct bytes key_itself(const void *items, uint32_t i)
-{
-    return ((const struct bytes *)items)[i];
-}
-
-/* All @n keys within the limits and of one group, which *@group gets. Otherwise the request was answered. */
-static bool keys_fit(
-    struct front *front, struct rpc_request *rpc, key_at *key, const void *items, uint32_t n, uint32_t *group)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        struct bytes k = key(items, i);
-        if (k.len > LIMIT_KEY_BYTES) {
-            answer(rpc, STATUS_TOO_BIG, "a key has at most 1024 bytes");
-            return false;
-        }
-        uint32_t of_key = slot_group(slot_of(k), front->group_count);
-        if (i > 0 && of_key != *group) {
-            answer(rpc, STATUS_CROSS_GROUP, NULL);
-            return false;
-        }
-        *group = of_key;
-    }
-    return true;
-}
-
-static bool count_fits(struct rpc_request *rpc, size_t n)
-{
-    if (n == 0 || n > LIMIT_REQUEST_KEYS) {
-        answer(rpc, STATUS_INVALID, "a request names 1 to 4096 keys");
-        return false;
-    }
-    return true;
-}
-
-static bool group_fits(const struct front *front, struct rpc_request *rpc, uint32_t group)
-{
-    if (group >= front->group_count) {
-        answer(rpc, STATUS_INVALID, "there is no such group");
-        return false;
-    }
-    return true;
 }
 
 static void take_read(
     struct front *front, struct rpc_request *rpc, enum passage_kind kind, const Wbrpc__Keys *msg)
 {
     uint32_t group = 0;
-    if (!count_fits(rpc, msg->n_keys)) {
+    if (!front_count_fits(rpc, msg->n_keys)) {
         return;
     }
     uint32_t n = (uint32_t)msg->n_keys;
@@ -266,7 +192,7 @@ static void take_read(
     for (uint32_t i = 0; i < n; i++) {
         keys[i] = pb_bytes(msg->keys[i]);
     }
-    if (!keys_fit(front, rpc, key_itself, keys, n, &group)) {
+    if (!front_keys_fit(front, rpc, front_key_itself, keys, n, &group)) {
         return;
     }
     struct passage *p = passage_create(front, rpc, kind, GROUP_READ, n);
@@ -278,18 +204,17 @@ static void take_read(
 
 static void take_scan(struct front *front, struct rpc_request *rpc, const Wbrpc__Scan *msg)
 {
-    if (!group_fits(front, rpc, msg->group)) {
+    if (!front_group_fits(front, rpc, msg->group)) {
         return;
     }
-    if (msg->cursor != 0 && (msg->cursor & SCAN_TAG_MASK) != scan_tag(front, msg->group)) {
-        answer(rpc, STATUS_INVALID,
-            "the scan was begun at another node, or before this one started: begin again");
+    uint64_t cursor;
+    if (!front_cursor_in(front, rpc, msg->group, msg->cursor, &cursor)) {
         return;
     }
     struct passage *p = passage_create(front, rpc, PASSAGE_SCAN, GROUP_SCAN, 0);
     p->r.stale = rpc->msg->stale;
     p->r.scan = arena_alloc(&rpc->arena, sizeof *p->r.scan);
-    *p->r.scan = (struct group_scan){.cursor = msg->cursor & ~(uint64_t)SCAN_TAG_MASK,
+    *p->r.scan = (struct group_scan){.cursor = cursor,
         .prefix = msg->has_prefix ? pb_bytes(msg->prefix) : bytes_of(NULL, 0),
         .looks = msg->count < 1                  ? 1
                  : msg->count > LIMIT_SCAN_LOOKS ? LIMIT_SCAN_LOOKS
@@ -300,7 +225,7 @@ static void take_scan(struct front *front, struct rpc_request *rpc, const Wbrpc_
 
 static void take_wait(struct front *front, struct rpc_request *rpc, uint32_t group, uint64_t index)
 {
-    if (!group_fits(front, rpc, group)) {
+    if (!front_group_fits(front, rpc, group)) {
         return;
     }
     struct passage *p = passage_create(front, rpc, PASSAGE_WAIT, GROUP_WAIT, 0);
@@ -310,7 +235,7 @@ static void take_wait(struct front *front, struct rpc_request *rpc, uint32_t gro
 
 static void take_open_session(struct front *front, struct rpc_request *rpc, uint32_t group)
 {
-    if (group_fits(front, rpc, group)) {
+    if (front_group_fits(front, rpc, group)) {
         submit(passage_create(front, rpc, PASSAGE_SESSION, GROUP_OPEN_SESSION, 0), group);
     }
 }
@@ -321,11 +246,12 @@ static void take_open_session(struct front *front, struct rpc_request *rpc, uint
 static bool condition_fits(struct rpc_request *rpc, Wbrpc__Condition condition, bool has_version)
 {
     if (condition > WBRPC__CONDITION__VERSION) {
-        answer(rpc, STATUS_INVALID, "there is no such condition; this node may be older");
+        front_answer(rpc, STATUS_INVALID, "there is no such condition; this node may be older");
         return false;
     }
     if ((condition == WBRPC__CONDITION__VERSION) != has_version) {
-        answer(rpc, STATUS_INVALID, "a version goes with the condition VERSION, and the other way round");
+        front_answer(
+            rpc, STATUS_INVALID, "a version goes with the condition VERSION, and the other way round");
         return false;
     }
     return true;
@@ -334,7 +260,7 @@ static bool condition_fits(struct rpc_request *rpc, Wbrpc__Condition condition, 
 static bool expiry_fits(struct rpc_request *rpc, bool has_after, bool has_at)
 {
     if (has_after && has_at) {
-        answer(rpc, STATUS_INVALID, "an expiry is after a time or at a time, not both");
+        front_answer(rpc, STATUS_INVALID, "an expiry is after a time or at a time, not both");
         return false;
     }
     return true;
@@ -352,11 +278,11 @@ static void take_update(struct front *front, struct rpc_request *rpc, enum passa
 {
     const Wbrpc__Request *msg = rpc->msg;
     uint32_t group = 0;
-    if (!keys_fit(front, rpc, key_of_operation, operations, n, &group)) {
+    if (!front_keys_fit(front, rpc, key_of_operation, operations, n, &group)) {
         return;
     }
     if (msg->level > WBRPC__LEVEL__FLUSHED) {
-        answer(rpc, STATUS_INVALID, "there is no such level; this node may be older");
+        front_answer(rpc, STATUS_INVALID, "there is no such level; this node may be older");
         return;
     }
     struct passage *p = passage_create(front, rpc, kind, GROUP_UPDATE, n);
@@ -373,7 +299,7 @@ static void take_update(struct front *front, struct rpc_request *rpc, enum passa
 
 static void take_set(struct front *front, struct rpc_request *rpc, const Wbrpc__Set *msg)
 {
-    if (!count_fits(rpc, msg->n_entries) || !condition_fits(rpc, msg->condition, msg->has_version) ||
+    if (!front_count_fits(rpc, msg->n_entries) || !condition_fits(rpc, msg->condition, msg->has_version) ||
         !expiry_fits(rpc, msg->has_expire_after_ms, msg->has_expire_at_ms)) {
         return;
     }
@@ -390,7 +316,7 @@ static void take_set(struct front *front, struct rpc_request *rpc, const Wbrpc__
         set_expiry(&ops[i], msg->has_expire_after_ms, msg->expire_after_ms, msg->has_expire_at_ms,
             msg->expire_at_ms);
         if (ops[i].value.len > LIMIT_VALUE_BYTES) {
-            answer(rpc, STATUS_TOO_BIG, "a value has at most 1 MiB");
+            front_answer(rpc, STATUS_TOO_BIG, "a value has at most 1 MiB");
             return;
         }
     }
@@ -399,11 +325,11 @@ static void take_set(struct front *front, struct rpc_request *rpc, const Wbrpc__
 
 static void take_del(struct front *front, struct rpc_request *rpc, const Wbrpc__Del *msg)
 {
-    if (!count_fits(rpc, msg->n_keys) || !condition_fits(rpc, msg->condition, msg->has_version)) {
+    if (!front_count_fits(rpc, msg->n_keys) || !condition_fits(rpc, msg->condition, msg->has_version)) {
         return;
     }
     if (msg->condition == WBRPC__CONDITION__ABSENT) {
-        answer(
+        front_answer(
             rpc, STATUS_INVALID, "what is not there cannot be deleted: the condition is PRESENT or VERSION");
         return;
     }
@@ -421,11 +347,11 @@ static void take_del(struct front *front, struct rpc_request *rpc, const Wbrpc__
 
 static void take_expire(struct front *front, struct rpc_request *rpc, const Wbrpc__Expire *msg)
 {
-    if (!count_fits(rpc, msg->n_keys) || !expiry_fits(rpc, msg->has_after_ms, msg->has_at_ms)) {
+    if (!front_count_fits(rpc, msg->n_keys) || !expiry_fits(rpc, msg->has_after_ms, msg->has_at_ms)) {
         return;
     }
     if (msg->only_if > WBRPC__EXPIRE_IF__EARLIER) {
-        answer(rpc, STATUS_INVALID, "there is no such condition; this node may be older");
+        front_answer(rpc, STATUS_INVALID, "there is no such condition; this node may be older");
         return;
     }
     uint32_t n = (uint32_t)msg->n_keys;
@@ -444,7 +370,7 @@ static void take_one(struct front *front, struct rpc_request *rpc, const struct 
     struct operation *op = arena_alloc(&rpc->arena, sizeof *op);
     *op = *operation;
     if (op->value.len > LIMIT_VALUE_BYTES) {
-        answer(rpc, STATUS_TOO_BIG, "a value has at most 1 MiB");
+        front_answer(rpc, STATUS_TOO_BIG, "a value has at most 1 MiB");
         return;
     }
     take_update(front, rpc, PASSAGE_UPDATE, op, 1);
@@ -535,7 +461,7 @@ static void take(struct front *front, struct rpc_request *rpc, const Wbrpc__Requ
         tell_status(front, rpc);
         return;
     default:
-        answer(rpc, STATUS_INVALID, "this version does not know the request");
+        front_answer(rpc, STATUS_INVALID, "this version does not know the request");
     }
 }
 
@@ -545,18 +471,22 @@ void front_on_request(void *data, struct rpc_request *rpc)
     const Wbrpc__Request *msg = rpc->msg;
     if (front->closing && msg->op_case != WBRPC__REQUEST__OP_STATUS &&
         msg->op_case != WBRPC__REQUEST__OP_TOPOLOGY) {
-        answer(rpc, STATUS_SHUTTING_DOWN, NULL);
+        front_answer(rpc, STATUS_SHUTTING_DOWN, NULL);
         return;
     }
-    bool update = is_update(msg->op_case);
-    if ((msg->once != NULL && !update) || (msg->stale && update)) {
-        answer(rpc, STATUS_INVALID, "`once` goes with writes, `stale` with reads");
+    bool update = is_update(msg->op_case), admin = front_admin_knows(msg->op_case);
+    if ((msg->once != NULL && !update) || (msg->stale && (update || admin))) {
+        front_answer(rpc, STATUS_INVALID, "`once` goes with writes, `stale` with reads");
         return;
     }
     if (msg->once != NULL && (msg->once->session == 0 || msg->once->first_awaited == 0 ||
                                  msg->once->first_awaited > msg->once->sequence)) {
-        answer(rpc, STATUS_INVALID, "a sequence begins at 1 and is not below the first awaited one");
+        front_answer(rpc, STATUS_INVALID, "a sequence begins at 1 and is not below the first awaited one");
         return;
     }
-    take(front, rpc, msg);
+    if (admin) {
+        front_admin_take(front, rpc);
+    } else {
+        take(front, rpc, msg);
+    }
 }

@@ -14,6 +14,8 @@ struct front_ops {
     /* Fill what is asked about the cluster and the node; pointers must live until the response is packed. */
     void (*topology)(void *data, struct arena *arena, Wbrpc__TopologyReply *out);
     void (*status)(void *data, struct arena *arena, Wbrpc__StatusReply *out);
+    /* Let the flushes of this node share so many connections from now on. NULL: they cannot be changed. */
+    void (*set_database_connections)(void *data, unsigned connections);
 };
 
 struct front {

@@ -412,6 +412,65 @@ static void a_scan_gives_the_keys_with_a_prefix_step_by_step(void **state)
     bench_deinit(&b);
 }
 
+/* ---- For operators; the details are front_admin_test's and group_admin_test's ---- */
+
+static const Wbrpc__Response *ask_admin(struct bench *b, Wbrpc__Request__OpCase op, void *message)
+{
+    Wbrpc__Request request = WBRPC__REQUEST__INIT;
+    request.op_case = op;
+    request.get = message; /* the members of the union are all pointers */
+    request.has_deadline_ms = 1;
+    request.deadline_ms = DEADLINE_MS;
+    const Wbrpc__Response *answer = bench_ask(b, &request);
+    assert_int_equal(answer->status, STATUS_OK);
+    return answer;
+}
+
+static void an_operators_questions_and_commands_go_to_the_group_and_back(void **state)
+{
+    struct bench b;
+    bench_init(&b, 1);
+    uint64_t version = only_result(ASK(&b, SET, "k", "value"), STATUS_OK)->version;
+    ProtobufCBinaryData names[] = {text("k"), text("nowhere")};
+    Wbrpc__Keys keys = WBRPC__KEYS__INIT;
+    keys.keys = names;
+    keys.n_keys = 2;
+    const Wbrpc__Response *answer = ask_admin(&b, WBRPC__REQUEST__OP_KEY_STATUS, &keys);
+    assert_int_equal(answer->n_key_states, 2);
+    const Wbrpc__KeyState *key = answer->key_states[0];
+    assert_true(key->in_memory && key->present && key->version == version && key->length == 5);
+    assert_true(key->has_dirty_index && !key->evictable && key->quarantined == NULL);
+    assert_false(answer->key_states[1]->in_memory);
+
+    Wbrpc__FlushSettings settings = WBRPC__FLUSH_SETTINGS__INIT;
+    Wbrpc__FlushControl control = WBRPC__FLUSH_CONTROL__INIT;
+    settings.has_paused = settings.paused = settings.has_age_ms = 1;
+    settings.age_ms = 77;
+    control.set = &settings;
+    const Wbrpc__FlushControlReply *now =
+        ask_admin(&b, WBRPC__REQUEST__OP_FLUSH_CONTROL, &control)->flush_control;
+    assert_true(now->settings->paused && now->settings->age_ms == 77 && now->settings->batch_rows > 0);
+    assert_true(now->set->has_age_ms && now->set->age_ms == 77 && !now->set->has_batch_rows);
+    control.set = NULL;
+    control.has_reset = control.reset = 1;
+    now = ask_admin(&b, WBRPC__REQUEST__OP_FLUSH_CONTROL, &control)->flush_control;
+    assert_false(now->settings->paused || now->set->has_age_ms);
+
+    Wbrpc__Quarantine quarantine = WBRPC__QUARANTINE__INIT;
+    answer = ask_admin(&b, WBRPC__REQUEST__OP_QUARANTINE, &quarantine);
+    assert_true(answer->quarantine->total == 0 && answer->quarantine->n_keys == 0);
+    Wbrpc__Forget forget = WBRPC__FORGET__INIT;
+    forget.keys = names;
+    forget.versions = &version;
+    forget.n_keys = forget.n_versions = 1;
+    ask_admin(&b, WBRPC__REQUEST__OP_FORGET, &forget);
+    assert_text(only_result(ASK(&b, GET, "k", ""), STATUS_OK), "value"); /* it is dirty: it stays */
+    Wbrpc__Verify verify = WBRPC__VERIFY__INIT;
+    const Wbrpc__VerifyReply *compared = ask_admin(&b, WBRPC__REQUEST__OP_VERIFY, &verify)->verify;
+    assert_true(compared->cursor == 0 && compared->dirty == 1 && compared->n_differences == 0);
+    bench_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +487,7 @@ int main(void)
         FRONT_TEST(over_the_dirty_budget_a_write_is_told_when_to_come_again),
         FRONT_TEST(a_node_that_stops_answers_what_is_about_itself_only),
         FRONT_TEST(a_scan_gives_the_keys_with_a_prefix_step_by_step),
+        FRONT_TEST(an_operators_questions_and_commands_go_to_the_group_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flush/flush_error.h"
 #include "node/group_internal.h"
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
@@ -37,6 +38,7 @@ struct group *group_create(const struct group_config *config, const struct group
     list_init(&g->lease_next);
     list_init(&g->lease_now);
     list_init(&g->flush_waiters);
+    list_init(&g->admin_waiters);
     return g;
 }
 
@@ -44,7 +46,10 @@ void group_destroy(struct group *g)
 {
     group_cancel_loads(g);
     CHECK(!g->gate_open && list_empty(&g->live));
+    flush_session_stop(&g->session);
+    flush_session_deinit(&g->session);
     loads_deinit(&g->loads);
+    group_forget_deinit(g);
     overlay_deinit(&g->overlay);
     state_deinit(&g->state);
     arena_deinit(&g->apply_arena);
@@ -67,7 +72,8 @@ void group_finish(struct group *g, struct group_request *r, enum status status, 
     list_remove(&r->link);
     list_remove(&r->live);
     loads_forget_request(r);
-    if (status != STATUS_OK && status != STATUS_NOT_FLUSHED && status != STATUS_CONDITION_FAILED) {
+    if (status != STATUS_OK && status != STATUS_NOT_FLUSHED && status != STATUS_CONDITION_FAILED &&
+        status != STATUS_QUARANTINED) {
         group_clear_results(r);
     }
     r->status = status;
@@ -118,12 +124,18 @@ static void end_flush_wait(struct group *g, struct group_request *r)
         r->index = state_flushed_index(&g->state);
     }
     group_finish(g, r, STATUS_NOT_FLUSHED,
-        g->session.last_error.message[0] != '\0' ? g->session.last_error.message : NULL);
+        g->state.control.paused                   ? "the flush is paused: `wbclient flush resume` lets it go on"
+        : g->session.last_error.message[0] != '\0' ? g->session.last_error.message
+                                                  : NULL);
 }
 
 /* Whatever a request waits for, its time is over. */
 static void time_out(struct group *g, struct group_request *r)
 {
+    if (r->op == GROUP_ADMIN) {
+        group_admin_end(g, r, STATUS_TIMEOUT, "the group did not answer in time");
+        return;
+    }
     switch ((enum request_where)r->where) {
     case AT_WAIT_APPLY:
         group_finish(g, r, STATUS_UNKNOWN, "no quorum acknowledged the write in time; it may still happen");
@@ -187,9 +199,10 @@ enum status group_propose_entry(
  * lease that it has renewed. */
 static void propose_barrier(struct group *g)
 {
-    if (g->barrier_pending || list_empty(&g->lease_next) || !g->gate_open) {
+    if (g->barrier_pending || (list_empty(&g->lease_next) && !g->barrier_wanted) || !g->gate_open) {
         return;
     }
+    g->barrier_wanted = false;
     if (g->env.lease_valid(g->env.data)) {
         list_for_each (it, next, &g->lease_next) {
             group_move(list_entry(it, struct group_request, link), AT_READY, &g->ready);
@@ -219,6 +232,26 @@ void group_on_barrier(struct group *g, uint64_t token)
     }
 }
 
+/* What the database refuses of @r's writes; NULL when it refuses none. *@again: it will be tried with what was
+ * written since. */
+static const struct state_quarantine *refused_write(
+    const struct group *g, const struct group_request *r, bool *again)
+{
+    if (r->op != GROUP_UPDATE || g->state.quarantined == 0) {
+        return NULL;
+    }
+    const struct state_quarantine *refused = NULL;
+    *again = false;
+    for (uint32_t i = 0; i < r->n; i++) {
+        const struct state_entry *e = state_find(&g->state, r->operations[i].key);
+        if (e != NULL && e->quarantine != NULL) {
+            refused = e->quarantine;
+            *again = *again || e->batch != NULL || refused->refused_version != e->version;
+        }
+    }
+    return refused;
+}
+
 static void answer_flush_waiters(struct group *g)
 {
     if (list_empty(&g->flush_waiters)) {
@@ -229,8 +262,14 @@ static void answer_flush_waiters(struct group *g)
     list_for_each (it, next, &g->flush_waiters) {
         struct group_request *r = list_entry(it, struct group_request, link);
         if (r->flush_index <= flushed) {
+            bool again = false;
+            const struct state_quarantine *refused = refused_write(g, r, &again);
+            if (again) {
+                continue; /* each turn looks again, and the deadline ends it */
+            }
             r->index = r->op == GROUP_WAIT ? flushed : r->index;
-            group_finish(g, r, STATUS_OK, NULL);
+            group_finish(g, r, refused == NULL ? STATUS_OK : STATUS_QUARANTINED,
+                refused == NULL ? NULL : refused->message);
         } else if (r->flush_index > upto) {
             upto = r->flush_index;
         }
@@ -239,17 +278,26 @@ static void answer_flush_waiters(struct group *g)
 }
 
 /* What this node's configuration says becomes the group's, so that all replicas forget alike. */
+static bool limits_are_named(const struct group *g)
+{
+    const struct state *s = &g->state;
+    return s->sessions.limits_named && s->sessions.sessions_max == g->config.sessions_max &&
+           s->sessions.bytes_max == g->config.session_bytes_max && s->retention_named &&
+           s->retention_ms == g->config.retention_ms && s->retention_bytes == g->config.retention_bytes;
+}
+
 static void name_limits(struct group *g)
 {
-    const struct sessions *now = &g->state.sessions;
     enum status status;
     const char *message;
     if (g->limits_proposed || g->config.sessions_max == 0 || !group_serves(g, &status, &message) ||
-        (now->limits_named && now->sessions_max == g->config.sessions_max &&
-            now->bytes_max == g->config.session_bytes_max)) {
+        limits_are_named(g)) {
         return;
     }
     Wblog__Limits limits = WBLOG__LIMITS__INIT;
+    limits.has_retention_ms = limits.has_retention_bytes = 1;
+    limits.retention_ms = g->config.retention_ms;
+    limits.retention_bytes = g->config.retention_bytes;
     limits.sessions_max = g->config.sessions_max;
     limits.session_bytes_max = g->config.session_bytes_max;
     Wblog__Entry entry = WBLOG__ENTRY__INIT;
@@ -331,9 +379,103 @@ static void apply_writes(struct group *g, uint64_t index, const Wblog__Entry *en
     }
 }
 
+/* The head of the queue, or keys of the quarantine, become a batch. */
+static void apply_begin(struct group *g, const Wblog__Entry *entry)
+{
+    const Wblog__FlushBegin *begin = entry->flush_begin;
+    struct state_batch *batch;
+    if (begin->n_quarantined > 0) {
+        struct bytes *keys = arena_alloc(&g->apply_arena, begin->n_quarantined * sizeof *keys);
+        for (size_t i = 0; i < begin->n_quarantined; i++) {
+            keys[i] = pb_bytes(begin->quarantined[i]);
+        }
+        batch = state_apply_flush_retry(&g->state, keys, (uint32_t)begin->n_quarantined);
+    } else {
+        batch = state_apply_flush_begin(&g->state, begin->rows_max, begin->bytes_max);
+    }
+    if (is_ours(g, entry)) {
+        group_flush_begun(g, batch);
+    }
+}
+
+static void apply_flushed(struct group *g, const Wblog__Flushed *flushed)
+{
+    const struct state_batch *batch = state_batch_find(&g->state, flushed->batch);
+    uint32_t rows = batch == NULL ? 0 : batch->rows;
+    if (state_apply_flushed(&g->state, flushed->batch, flushed->predecessor) && g->gate_open) {
+        g->rows_flushed += rows;
+        g->batches_flushed++;
+    }
+}
+
+static void apply_quarantine(struct group *g, const Wblog__Entry *entry)
+{
+    const Wblog__Quarantine *q = entry->quarantine;
+    for (size_t i = 0; i < q->n_faults; i++) {
+        state_apply_quarantine(
+            &g->state, q->batch, pb_bytes(q->faults[i]->key), q->faults[i]->sqlstate, q->faults[i]->message);
+    }
+    if (is_ours(g, entry)) {
+        flush_session_quarantined(&g->session, q->batch, (uint32_t)q->n_faults);
+    }
+}
+
+static void apply_control(struct state *s, const Wblog__FlushControl *c)
+{
+    struct state_control control = {
+        .paused = c->has_paused && c->paused,
+        .has_rows_per_second = c->has_rows_per_second,
+        .rows_per_second = c->rows_per_second,
+        .has_batch_rows = c->has_batch_rows,
+        .batch_rows = c->batch_rows,
+        .has_batch_bytes = c->has_batch_bytes,
+        .batch_bytes = c->batch_bytes,
+        .has_age_ms = c->has_age_ms,
+        .age_ms = c->age_ms,
+    };
+    state_apply_control(s, &control);
+}
+
+static bool apply_forget(struct group *g, const Wblog__Forget *forget)
+{
+    bool effect = false;
+    for (size_t i = 0; i < forget->n_keys; i++) {
+        struct bytes key = pb_bytes(forget->keys[i]->key);
+        effect = state_apply_forget(&g->state, key, forget->keys[i]->version) || effect;
+        loads_key_written(&g->loads, key);
+    }
+    return effect;
+}
+
+static void apply_limits(struct state *s, const Wblog__Limits *limits)
+{
+    sessions_apply_limits(&s->sessions, limits->sessions_max, limits->session_bytes_max);
+    if (limits->has_retention_ms && limits->has_retention_bytes) {
+        state_apply_retention(s, limits->retention_ms, limits->retention_bytes);
+    }
+}
+
+/* Is it one of the commands that group_drive_flush proposes? */
+static bool is_of_the_session(const Wblog__Entry *entry)
+{
+    switch (entry->command_case) {
+    case WBLOG__ENTRY__COMMAND_GENESIS:
+    case WBLOG__ENTRY__COMMAND_CLAIMED:
+    case WBLOG__ENTRY__COMMAND_FLUSH_BEGIN:
+    case WBLOG__ENTRY__COMMAND_FLUSHED:
+    case WBLOG__ENTRY__COMMAND_FLUSH_ABORT:
+    case WBLOG__ENTRY__COMMAND_QUARANTINE:
+    case WBLOG__ENTRY__COMMAND_REWIND:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void group_on_apply(struct group *g, uint64_t index, struct bytes raw, uint64_t now_ms)
 {
     Wblog__Entry *entry = NULL;
+    bool effect = false;
     arena_reset(&g->apply_arena);
     if (log_entry_decode(raw, &g->apply_arena, &entry) != STATUS_OK) {
         check_failed(
@@ -354,33 +496,45 @@ void group_on_apply(struct group *g, uint64_t index, struct bytes raw, uint64_t 
     case WBLOG__ENTRY__COMMAND_CLAIMED:
         state_apply_claimed(&g->state);
         break;
-    case WBLOG__ENTRY__COMMAND_FLUSH_BEGIN: {
-        struct state_batch *batch =
-            state_apply_flush_begin(&g->state, entry->flush_begin->rows_max, entry->flush_begin->bytes_max);
-        if (is_ours(g, entry)) {
-            group_flush_begun(g, batch);
-        }
+    case WBLOG__ENTRY__COMMAND_FLUSH_BEGIN:
+        apply_begin(g, entry);
         break;
-    }
-    case WBLOG__ENTRY__COMMAND_FLUSHED: {
-        const struct state_batch *batch = state_batch_find(&g->state, entry->flushed->batch);
-        uint32_t rows = batch == NULL ? 0 : batch->rows;
-        if (state_apply_flushed(&g->state, entry->flushed->batch, entry->flushed->predecessor) &&
-            g->gate_open) {
-            g->rows_flushed += rows;
-            g->batches_flushed++;
-        }
+    case WBLOG__ENTRY__COMMAND_FLUSHED:
+        apply_flushed(g, entry->flushed);
         break;
-    }
     case WBLOG__ENTRY__COMMAND_FLUSH_ABORT:
         state_apply_flush_abort(&g->state, entry->flush_abort->from_batch);
         break;
     case WBLOG__ENTRY__COMMAND_LIMITS:
-        sessions_apply_limits(
-            &g->state.sessions, entry->limits->sessions_max, entry->limits->session_bytes_max);
+        apply_limits(&g->state, entry->limits);
+        break;
+    case WBLOG__ENTRY__COMMAND_QUARANTINE:
+        apply_quarantine(g, entry);
+        break;
+    case WBLOG__ENTRY__COMMAND_QUARANTINE_DROP:
+        effect = state_apply_quarantine_drop(
+            &g->state, pb_bytes(entry->quarantine_drop->key), entry->quarantine_drop->version);
+        loads_key_written(&g->loads, pb_bytes(entry->quarantine_drop->key));
+        break;
+    case WBLOG__ENTRY__COMMAND_REWIND:
+        state_apply_rewind(&g->state, entry->rewind->last_batch);
+        break;
+    case WBLOG__ENTRY__COMMAND_FLUSH_CONTROL:
+        apply_control(&g->state, entry->flush_control);
+        break;
+    case WBLOG__ENTRY__COMMAND_LOSS_ACKNOWLEDGED:
+        effect = g->state.lost > 0;
+        state_apply_loss_acknowledged(&g->state);
+        break;
+    case WBLOG__ENTRY__COMMAND_FORGET:
+        effect = apply_forget(g, entry->forget);
         break;
     default:
         check_failed("a committed log entry has a command of a newer version", __FILE__, __LINE__);
+    }
+    if (is_ours(g, entry)) {
+        g->flush_pending -= is_of_the_session(entry) && g->flush_pending > 0 ? 1 : 0;
+        group_admin_applied(g, index, effect);
     }
 }
 
@@ -399,6 +553,7 @@ void group_on_gate_open(struct group *g, uint64_t term, uint64_t now_ms)
     uint8_t new_cluster_id[CLUSTER_ID_BYTES];
     g->gate_open = true;
     g->limits_proposed = false;
+    g->flush_pending = 0;
     g->expiry_sweep_at_ms = now_ms + g->config.expiry_sweep_ms;
     g->term = term;
     g->now_ms = now_ms;
@@ -425,6 +580,8 @@ void group_on_gate_close(struct group *g)
                 g, r, STATUS_UNKNOWN, "the leader lost its office before the write was acknowledged");
         } else if (r->where == AT_WAIT_FLUSH && r->op == GROUP_UPDATE) {
             end_flush_wait(g, r);
+        } else if (r->op == GROUP_ADMIN && r->where != AT_READY) {
+            group_admin_end(g, r, STATUS_NOT_LEADER, NULL);
         } else if (r->where != AT_READY && r->where != AT_WAIT_LOAD) {
             group_finish(g, r, STATUS_NOT_LEADER, NULL);
         }
@@ -483,6 +640,7 @@ void group_info(const struct group *g, uint64_t now_ms, struct group_info *out)
     const struct state *s = &g->state;
     uint64_t oldest = state_oldest_dirty_stamp_ms(s);
     uint64_t stamp = stamp_uncorrected(&g->stamps, now_ms);
+    const struct flush_error *error = &g->session.last_error;
     *out = (struct group_info){
         .gate_open = g->gate_open,
         .born = s->born,
@@ -497,7 +655,24 @@ void group_info(const struct group *g, uint64_t now_ms, struct group_info *out)
         .entries = s->entries,
         .bytes = s->bytes,
         .flush_state = flush_session_state_name(g->session.state),
-        .flush_error = g->session.last_error.message,
+        .flush_error = error->message,
+        .flush_error_class = error->message[0] == '\0' ? "" : flush_error_class_name(error->class),
+        .flush_error_sqlstate = error->sqlstate,
+        .flush_error_ms = error->message[0] == '\0' || now_ms < g->session.error_since_ms
+                              ? 0
+                              : now_ms - g->session.error_since_ms,
+        .settings = group_flush_settings(g),
+        .rows_per_second = s->control.has_rows_per_second ? s->control.rows_per_second : 0,
+        .paused = s->control.paused,
+        .recovering = state_recovering(s),
+        .quarantined = s->quarantined,
+        .retained = s->retained,
+        .retained_bytes = s->retained_bytes,
+        .retained_batches = s->flushed_count,
+        .rewinds = s->rewinds,
+        .lost = s->lost,
+        .lost_ms = s->lost == 0 || stamp < s->lost_stamp_ms ? 0 : stamp - s->lost_stamp_ms,
+        .fresh_as_of_us = g->gate_open ? g->session.published_us : 0,
         .rows_flushed = g->rows_flushed,
         .batches_flushed = g->batches_flushed,
         .writes_applied = g->writes_applied,
@@ -521,6 +696,11 @@ bool group_clock_is_off(const struct group *g, uint64_t now_ms, uint64_t wall_ms
 {
     *offset_ms = stamp_offset_ms(&g->stamps, now_ms, wall_ms);
     return g->stamps.live && (*offset_ms > STAMP_BOUND_MS || *offset_ms < -STAMP_BOUND_MS);
+}
+
+bool group_leads(const struct group *g)
+{
+    return g->gate_open;
 }
 
 const struct state *group_state(const struct group *g)

@@ -29,7 +29,7 @@
 
 struct group;
 
-enum group_op { GROUP_READ, GROUP_UPDATE, GROUP_SCAN, GROUP_WAIT, GROUP_OPEN_SESSION };
+enum group_op { GROUP_READ, GROUP_UPDATE, GROUP_SCAN, GROUP_WAIT, GROUP_OPEN_SESSION, GROUP_ADMIN };
 enum group_level { GROUP_REPLICATED, GROUP_FLUSHED };
 
 struct group_scan {
@@ -39,6 +39,8 @@ struct group_scan {
     struct buf keys; /* out: for each its length (4 bytes, little endian) and its bytes; the owner frees it */
     uint32_t n;
 };
+
+struct group_admin; /* see group_admin.h */
 
 /* Embedded in the caller's struct. What the pointers name stays valid and unchanged until done. */
 struct group_request {
@@ -51,6 +53,7 @@ struct group_request {
     bool inspect;             /* the results have type, length and expiry, and no value */
     const struct bytes *keys; /* read */
     struct group_scan *scan;
+    struct group_admin *admin; /* admin */
     /* update: all of the operations happen, in their order, or none */
     const struct operation *operations;
     enum group_level level;
@@ -111,6 +114,9 @@ struct group_config {
     unsigned entries_in_flight;  /* full entries proposed and not applied; 0: a good default */
     uint64_t sessions_max;       /* as leader, what the log shall name (sessions.h); 0: the default */
     uint64_t session_bytes_max;
+    uint64_t retention_ms;    /* likewise: how long flushed keys are kept for a database that goes back in time */
+    uint64_t retention_bytes; /* and how many bytes of them */
+    unsigned quarantine_retry_min_ms, quarantine_retry_max_ms; /* back-off of a row that is refused; 0: 1 s, 5 min */
     unsigned expiry_sweep_ms; /* how often the database is searched for expired rows; 0: never */
     uint64_t hash_seed;
     uint32_t random_seed; /* of the flush's jitter */
@@ -131,6 +137,11 @@ uint64_t group_turn(struct group *g, uint64_t now_ms, uint64_t wall_ms);
 uint64_t group_memory(const struct group *g);
 /* Give back @bytes of it by forgetting clean entries, if there are so many. Not inside a turn. */
 void group_evict(struct group *g, uint64_t bytes);
+
+/* Somebody else may have changed the row of @key, or of all keys: this replica's clean copies are not answers any
+ * more. Not inside a turn. */
+void group_forget_clean(struct group *g, struct bytes key);
+void group_forget_all_clean(struct group *g);
 
 /* From the replica (see raft/replica.h, struct replica_ops). @now_ms as in group_turn; 0 while the log on
  * disk is replayed at the start. */
@@ -158,6 +169,13 @@ struct group_info {
     uint64_t entries, bytes;
     const char *flush_state;
     const char *flush_error; /* "" when none */
+    const char *flush_error_class, *flush_error_sqlstate;
+    uint64_t flush_error_ms; /* for so long */
+    struct flush_settings settings; /* in force */
+    uint32_t rows_per_second;
+    bool paused, recovering;
+    uint64_t quarantined, retained, retained_bytes, retained_batches, rewinds, lost, lost_ms;
+    int64_t fresh_as_of_us; /* as published last by this leader; 0: not yet */
     uint64_t rows_flushed, batches_flushed, writes_applied, loads, hits, misses, flush_failures, fenced,
         epoch;
     uint64_t evicted, expired, expiring, sessions, session_results, session_bytes, clean_bytes;
@@ -167,7 +185,9 @@ void group_info(const struct group *g, uint64_t now_ms, struct group_info *out);
  * should look at the nodes' clocks; *@offset_ms tells by how much the wall clock is ahead. False while the
  * stamps' age is not known. */
 bool group_clock_is_off(const struct group *g, uint64_t now_ms, uint64_t wall_ms, int64_t *offset_ms);
-/* For tests and the simulator. */
+/* Is the gate open? */
+bool group_leads(const struct group *g);
+/* To look at, between turns. */
 const struct state *group_state(const struct group *g);
 
 #endif

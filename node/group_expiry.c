@@ -40,7 +40,12 @@ static void expire_in_memory(struct group *g)
             continue;
         }
         const struct pending_write *w = overlay_find(&g->overlay, state_entry_key(e));
-        if (w == NULL) {
+        if (w == NULL && e->stale) {
+            /* Perhaps it expires later by now, or not at all. */
+            if (g->loads.n < SWEEP_LOADS_MAX) {
+                loads_start(&g->loads, state_entry_key(e));
+            }
+        } else if (w == NULL) {
             bool more = !state_entry_dirty(e);
             if (more && group_over_budget(g, e->key_len, 1)) {
                 return; /* later: readers do not see it any more anyway */
@@ -93,7 +98,7 @@ void group_expired_found(void *data, uint64_t token, const struct bytes *keys, u
     }
     for (uint32_t i = 0; i < n; i++) {
         if (slot_group(slot_of(keys[i]), g->config.group_count) == g->config.group &&
-            overlay_find(&g->overlay, keys[i]) == NULL && state_find(&g->state, keys[i]) == NULL) {
+            overlay_find(&g->overlay, keys[i]) == NULL && group_known(g, keys[i]) == NULL) {
             loads_start(&g->loads, keys[i]);
         }
     }

@@ -82,25 +82,73 @@ static void send_batch(void *data, struct flush_batch *batch)
     flush_batch_init(batch);
 }
 
+static void said(struct fixture *f, const struct flush_note *note, const struct flush_mirror *mirror)
+{
+    f->said = *note;
+    f->mirrored = mirror == NULL ? UINT32_MAX : mirror->n;
+}
+
+static void finish(void *data, const struct flush_note *note, const struct flush_mirror *mirror)
+{
+    struct fixture *f = data;
+    f->finishes++;
+    said(f, note, mirror);
+}
+
+static void note(
+    void *data, const struct flush_note *content, const struct flush_mirror *mirror, uint64_t last_batch)
+{
+    struct fixture *f = data;
+    (void)last_batch;
+    assert_false(f->noting); /* one at a time */
+    f->notes++;
+    f->noting = true;
+    said(f, content, mirror);
+}
+
 static void disconnect(void *data)
 {
     struct fixture *f = data;
     f->disconnects++;
+    f->noting = false;
     f->db_call = DB_NONE;
 }
 
-static const struct flusher_ops flusher_ops = {
-    .inspect = inspect, .claim = claim, .take = take, .send = send_batch, .disconnect = disconnect};
+static void release(void *data)
+{
+    ((struct fixture *)data)->releases++;
+}
+
+static bool wanted(void *data)
+{
+    return ((struct fixture *)data)->wanted;
+}
+
+static const struct flusher_ops flusher_ops = {.inspect = inspect,
+    .claim = claim,
+    .take = take,
+    .send = send_batch,
+    .finish = finish,
+    .note = note,
+    .disconnect = disconnect,
+    .release = release,
+    .wanted = wanted};
 
 static void load(
     void *data, uint64_t token, const struct flush_identity *id, const struct bytes *keys, uint32_t n)
 {
     struct fixture *f = data;
     (void)id;
-    (void)keys;
     f->loads++;
     f->load_token = token;
     f->load_keys = n;
+    buf_clear(&f->load_asked);
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t len[4];
+        store_le32(len, (uint32_t)keys[i].len);
+        buf_append(&f->load_asked, len, sizeof len);
+        buf_append(&f->load_asked, keys[i].data, keys[i].len);
+    }
 }
 
 static void find_expired(void *data, uint64_t token, uint64_t before_ms, uint32_t keys_max)
@@ -123,6 +171,7 @@ void fixture_init(struct fixture *f, uint32_t group, bool adopt, bool ready)
 {
     *f = (struct fixture){.now_ms = 1000000, .lease = true, .propose_status = STATUS_OK};
     list_init(&f->log);
+    buf_init(&f->load_asked);
     struct group_config config = {
         .group = group,
         .group_count = 1 + group,
@@ -172,6 +221,7 @@ void fixture_deinit(struct fixture *f)
     for (unsigned i = 0; i < f->sent_n; i++) {
         flush_batch_deinit(&f->sent[i]);
     }
+    buf_deinit(&f->load_asked);
 }
 
 void fixture_turn(struct fixture *f)
@@ -198,6 +248,32 @@ unsigned fixture_commit(struct fixture *f, unsigned n)
         fixture_turn(f);
     }
     return applied;
+}
+
+void fixture_apply(struct fixture *f, Wblog__Entry *entry)
+{
+    struct buf raw;
+    buf_init(&raw);
+    entry->node_id = 2;
+    entry->term = 1;
+    entry->stamp_ms = f->now_ms;
+    log_entry_encode(entry, &raw);
+    group_on_apply(f->group, ++f->last_index, buf_bytes(&raw), f->now_ms);
+    buf_deinit(&raw);
+}
+
+void fixture_depose(struct fixture *f)
+{
+    group_on_gate_close(f->group);
+    fixture_turn(f);
+}
+
+void fixture_elect(struct fixture *f, uint64_t term, uint64_t last_batch)
+{
+    group_on_gate_open(f->group, term, f->now_ms);
+    fixture_turn(f);
+    db_taken(f, last_batch);
+    fixture_turn(f);
 }
 
 void fixture_make_ready(struct fixture *f)
@@ -355,7 +431,7 @@ static void expect_call(struct fixture *f, enum db_call call)
 void db_taken(struct fixture *f, uint64_t last_batch)
 {
     expect_call(f, DB_TAKE);
-    struct fence_row row = {.epoch = 1, .last_batch = last_batch};
+    struct fence_row row = {.epoch = 1, .last_batch = last_batch, .clock_us = (int64_t)f->now_ms * 1000};
     group_flusher_events()->taken(group_flusher_events_data(f->group), &row);
     fixture_turn(f);
 }
@@ -377,13 +453,28 @@ void db_claimed(struct fixture *f)
 
 void db_committed(struct fixture *f, uint64_t batch)
 {
-    group_flusher_events()->committed(group_flusher_events_data(f->group), batch);
+    group_flusher_events()->committed(group_flusher_events_data(f->group), batch, (int64_t)f->now_ms * 1000);
+    fixture_turn(f);
+}
+
+void db_isolated(struct fixture *f, uint64_t batch, const struct flush_fault *faults, uint32_t n)
+{
+    group_flusher_events()->isolated(group_flusher_events_data(f->group), batch, faults, n);
+    fixture_turn(f);
+}
+
+void db_noted(struct fixture *f)
+{
+    assert_true(f->noting);
+    f->noting = false;
+    group_flusher_events()->noted(group_flusher_events_data(f->group), (int64_t)f->now_ms * 1000);
     fixture_turn(f);
 }
 
 void db_failed(struct fixture *f, enum flush_error_class class, const char *message)
 {
     struct flush_error error = {.class = class};
+    f->noting = false;
     strncpy(error.message, message, sizeof error.message - 1);
     f->db_call = DB_NONE;
     group_flusher_events()->failed(group_flusher_events_data(f->group), &error);

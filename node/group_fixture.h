@@ -4,6 +4,7 @@
 
 #include "flush/flush_batch.h"
 #include "node/group.h"
+#include "proto/log_entry.h"
 
 struct logged {
     struct list link;
@@ -34,10 +35,17 @@ struct fixture {
     unsigned disconnects;
     struct flush_batch sent[8]; /* batches sent and not freed */
     unsigned sent_n;
+    unsigned finishes, notes, releases; /* calls */
+    bool noting;                        /* a note waits for its event */
+    struct flush_note said;             /* by the newest finish or note */
+    unsigned mirrored;                  /* rows of the newest mirror; UINT32_MAX: there was none */
+    bool wanted;                        /* what the flusher says */
     /* loads */
     unsigned loads;
     uint64_t load_token;
     unsigned load_keys;
+    struct buf
+        load_asked; /* the newest load's keys: for each its length (4 bytes, little endian) and its bytes */
     unsigned expired_searches;
     uint64_t contact_age_ms;
 };
@@ -61,6 +69,12 @@ void fixture_turn(struct fixture *f);
 void fixture_pass(struct fixture *f, uint64_t ms);
 /* Commit and apply the oldest @n entries (all with UINT32_MAX), with a turn after each. Returns how many. */
 unsigned fixture_commit(struct fixture *f, unsigned n);
+/* Apply @entry as another leader's: it was never in `log`. */
+void fixture_apply(struct fixture *f, Wblog__Entry *entry);
+/* The office ends; another one begins, in @term, with what has applied, and takes the fence row, which names
+ * @last_batch: it is ACTIVE then if that settles nothing. */
+void fixture_depose(struct fixture *f);
+void fixture_elect(struct fixture *f, uint64_t term, uint64_t last_batch);
 /* Bring a new cluster to ACTIVE. */
 void fixture_make_ready(struct fixture *f);
 
@@ -92,6 +106,8 @@ void db_taken(struct fixture *f, uint64_t last_batch);
 void db_inspected(struct fixture *f, enum flush_inspection found, uint64_t version_ceiling);
 void db_claimed(struct fixture *f);
 void db_committed(struct fixture *f, uint64_t batch);
+void db_isolated(struct fixture *f, uint64_t batch, const struct flush_fault *faults, uint32_t n);
+void db_noted(struct fixture *f);
 void db_failed(struct fixture *f, enum flush_error_class class, const char *message);
 /* Answer the newest load with one row (or none when @key is NULL). */
 void loader_answer(struct fixture *f, const char *key, const char *value, uint64_t last_batch);

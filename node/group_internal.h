@@ -3,6 +3,7 @@
 #define WB_NODE_GROUP_INTERNAL_H
 
 #include "node/group.h"
+#include "node/group_admin.h"
 #include "node/loads.h"
 #include "node/overlay.h"
 #include "node/stamp.h"
@@ -17,6 +18,18 @@ enum request_where {
     AT_WAIT_LOAD,    /* group.loading */
     AT_WAIT_LEASE,   /* group.lease_next or lease_now */
     AT_WAIT_FLUSH,   /* group.flush_waiters */
+    AT_WAIT_ADMIN,   /* group.admin_waiters */
+};
+
+/* What others changed, and is still to be forgotten: see group_forget.c. */
+struct forgetting {
+    bool sweeping; /* all keys are looked at, some in each turn, from @cursor on; */
+    bool again;    /* ... and once more from the beginning */
+    uint64_t cursor;
+    bool sweep_later;      /* once more when F has come to @later_index */
+    uint64_t later_index;
+    struct heard_key *first, *last; /* keys that were in a batch in flight when they were heard */
+    uint32_t n;
 };
 
 struct group {
@@ -25,6 +38,7 @@ struct group {
     struct state state;
     struct overlay overlay;
     struct loads loads;
+    struct forgetting forgetting;
     struct flush_session session;
     struct stamp_clock stamps;
     struct arena apply_arena;
@@ -43,11 +57,19 @@ struct group {
     struct list lease_now;  /* answers that wait for the barrier under way */
     uint64_t barrier_token; /* the newest one proposed */
     bool barrier_pending;
+    bool barrier_wanted; /* the flush wants to know that we still lead: a reading of the database's clock waits */
     struct list flush_waiters;
+    struct list admin_waiters; /* of GROUP_ADMIN: for their command to apply, or for the database's answer */
+    uint64_t admin_token;      /* the newest load of theirs */
+    uint64_t control_index, control_term; /* of the newest FlushControl that was proposed: one at a time */
     uint64_t flush_upto;  /* the highest index that somebody waits for */
     uint64_t sweep_at_ms; /* next look at the deadlines */
     uint64_t due_counted_ms;
     uint64_t wake_ms; /* collected during a turn */
+
+    uint32_t flush_pending; /* commands of the session that were proposed in this term and have not applied */
+    double flush_tokens; /* rows that the rate limit lets go now */
+    uint64_t tokens_ms;  /* when it was reckoned */
 
     uint64_t expire_at_ms;       /* next look at the keys in memory that are due */
     uint64_t expiry_sweep_at_ms; /* next look at the rows in the database that are */
@@ -137,9 +159,38 @@ void group_send_loads(struct group *g);
 /* Forget all loads, and let nobody wait for one: the office begins or ends, or the state was replaced. */
 void group_cancel_loads(struct group *g);
 
+/* ---- group_forget.c ---- */
+/* The entry of @key, if what it says holds: NULL also when somebody else may have changed the row. */
+struct state_entry *group_known(const struct group *g, struct bytes key);
+/* Forget what is due. */
+void group_drive_forget(struct group *g);
+void group_forget_deinit(struct group *g);
+
+/* ---- group_admin.c ---- */
+enum evaluated group_eval_admin(struct group *g, struct group_request *r);
+/* A QuarantineDrop (@effect: what state_apply_quarantine_drop said), FlushControl, LossAcknowledged or Forget of
+ * this office has applied as @index. */
+void group_admin_applied(struct group *g, uint64_t index, bool effect);
+/* @r, of GROUP_ADMIN, cannot be answered: its office ends, or its time is over. Finishes it, wherever it is: with
+ * UNKNOWN when some of what it asks for is in the log, else with @status. */
+void group_admin_end(struct group *g, struct group_request *r, enum status status, const char *message);
+
+/* ---- group_verify.c ---- */
+enum evaluated group_eval_verify(struct group *g, struct group_request *r);
+void group_verify_free(struct verify *v); /* NULL is allowed */
+/* The database's answer to a load of an admin's (its token has ADMIN_TOKEN set); nobody may wait for it any more.
+ * (A node that shares a loader among its groups takes the bits above for itself.) */
+#define ADMIN_TOKEN (UINT64_C(1) << 47)
+void group_admin_loaded(struct group *g, uint64_t token, const struct load_result *result);
+void group_admin_load_failed(struct group *g, uint64_t token, const struct flush_error *error);
+
 /* ---- group_flush.c ---- */
+/* The flush's settings in force: what operators set, else the configuration's. */
+struct flush_settings group_flush_settings(const struct group *g);
 void group_drive_flush(struct group *g);
 /* A FlushBegin of ours has applied; @batch is NULL when it moved nothing. */
 void group_flush_begun(struct group *g, struct state_batch *batch);
+/* Is @q to be tried now? *@in_ms, if not NULL, becomes the time until then (0: now). */
+bool group_retry_due(struct group *g, const struct state_quarantine *q, uint64_t *in_ms);
 
 #endif

@@ -2,13 +2,39 @@
 #include <string.h>
 
 #include "node/group_internal.h"
+#include "proto/pb.h"
 
-enum { LOAD_KEYS_MAX = 1000 };
+enum { LOAD_KEYS_MAX = 1000, FORGET_KEYS_MAX = 256 };
+
+static void make_ready(struct group *g, struct list *requests)
+{
+    struct list *node;
+    while ((node = list_pop_front(requests)) != NULL) {
+        group_move(list_entry(node, struct group_request, link), AT_READY, &g->ready);
+    }
+}
+
+/* What kept a load from ending has left memory, or is an answer again: look anew. */
+static void end_held(struct group *g)
+{
+    struct list ready;
+    list_init(&ready);
+    list_for_each (it, next, &g->loads.held) {
+        struct load *load = list_entry(it, struct load, link);
+        const struct state_entry *e = state_find(&g->state, load->key);
+        if (e == NULL || !e->stale || e->version != load->old_version) {
+            loads_end(&g->loads, load, &ready);
+        }
+    }
+    make_ready(g, &ready);
+}
 
 void group_send_loads(struct group *g)
 {
     struct flush_identity id;
     struct load_batch *batch;
+    group_drive_forget(g);
+    end_held(g);
     if (!group_identity(g, &id)) {
         return;
     }
@@ -30,10 +56,7 @@ static void end_batch(struct group *g, struct load_batch *batch)
     list_for_each (it, next, &batch->loads) {
         loads_end(&g->loads, list_entry(it, struct load, link), &ready);
     }
-    struct list *node;
-    while ((node = list_pop_front(&ready)) != NULL) {
-        group_move(list_entry(node, struct group_request, link), AT_READY, &g->ready);
-    }
+    make_ready(g, &ready);
     loads_batch_free(batch);
 }
 
@@ -91,9 +114,93 @@ static void take_exceptions(struct group *g, const struct load_result *result)
     }
 }
 
+/* ---- Rows that others changed ---- */
+
+static bool is_same(const struct state_entry *e, const struct load_row *row)
+{
+    if (row == NULL || e->value == NULL) {
+        return row == NULL && e->value == NULL;
+    }
+    return e->version == row->version && e->expires_at_ms == row->expires_at_ms && e->type == VALUE_STRING &&
+           bytes_equal(value_bytes(e->value), row->value);
+}
+
+/* The database has @row (NULL: none) for @load's key. */
+static void take_row(struct group *g, struct load *load, const struct load_row *row)
+{
+    struct state_entry *e = state_find(&g->state, load->key);
+    if (e != NULL && e->stale) {
+        e->stale = !is_same(e, row);
+        load->differs = e->stale;
+        load->old_version = e->version;
+    } else if (row != NULL) {
+        state_put_clean(
+            &g->state, row->key, VALUE_STRING, value_create(row->value), row->version, row->expires_at_ms);
+    } else if (e == NULL) {
+        state_put_absent(&g->state, load->key);
+    }
+}
+
+/* Have all replicas forget retained copies. OK: it is in the log, or we are no leader any more. */
+static enum status propose_forget(struct group *g, struct load *const *loads, uint32_t n)
+{
+    Wblog__ForgetKey keys[FORGET_KEYS_MAX], *list[FORGET_KEYS_MAX];
+    for (uint32_t i = 0; i < n; i++) {
+        wblog__forget_key__init(&keys[i]);
+        keys[i].key = pb_borrow(loads[i]->key);
+        keys[i].version = loads[i]->old_version;
+        list[i] = &keys[i];
+    }
+    Wblog__Forget forget = WBLOG__FORGET__INIT;
+    forget.n_keys = n;
+    forget.keys = list;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    entry.command_case = WBLOG__ENTRY__COMMAND_FORGET;
+    entry.forget = &forget;
+    uint64_t index;
+    return group_propose_entry(g, &entry, 0, true, &index);
+}
+
+static void hold(struct group *g, struct load *const *loads, uint32_t n)
+{
+    enum status status = n == 0 ? STATUS_OK : propose_forget(g, loads, n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (status == STATUS_OK) {
+            loads_hold(&g->loads, loads[i]);
+        } else {
+            fail_load(g, loads[i], status, NULL);
+        }
+    }
+}
+
+/* A retained copy that is not what the database has is replicated, so it leaves by the log; until then nobody
+ * is answered. A follower leaves that to the leader. */
+static void hold_those_that_differ(struct group *g, struct load_batch *batch)
+{
+    struct load *loads[FORGET_KEYS_MAX];
+    uint32_t n = 0;
+    list_for_each (it, next, &batch->loads) {
+        struct load *load = list_entry(it, struct load, link);
+        if (load->differs && !load->dead && g->gate_open) {
+            loads[n++] = load;
+        }
+        if (n == FORGET_KEYS_MAX) {
+            hold(g, loads, n);
+            n = 0;
+        }
+    }
+    hold(g, loads, n);
+}
+
+/* ---- Answers ---- */
+
 static void loaded(void *data, uint64_t token, const struct load_result *result)
 {
     struct group *g = data;
+    if ((token & ADMIN_TOKEN) != 0) {
+        group_admin_loaded(g, token, result);
+        return;
+    }
     struct load_batch *batch = loads_batch_done(&g->loads, token);
     if (batch == NULL) {
         return; /* of an earlier term */
@@ -115,23 +222,28 @@ static void loaded(void *data, uint64_t token, const struct load_result *result)
         const struct load_row *row = &result->rows[i];
         struct load *load = loads_find(&g->loads, row->key);
         if (load != NULL && !load->dead) {
-            state_put_clean(&g->state, row->key, VALUE_STRING, value_create(row->value), row->version,
-                row->expires_at_ms);
+            load->found = true;
+            take_row(g, load, row);
         }
     }
     take_exceptions(g, result);
     list_for_each (it, next, &batch->loads) {
-        const struct load *load = list_entry(it, struct load, link);
-        if (!load->dead && state_find(&g->state, load->key) == NULL) {
-            state_put_absent(&g->state, load->key);
+        struct load *load = list_entry(it, struct load, link);
+        if (!load->dead && !load->found) {
+            take_row(g, load, NULL);
         }
     }
+    hold_those_that_differ(g, batch);
     end_batch(g, batch);
 }
 
 static void load_failed(void *data, uint64_t token, const struct flush_error *error)
 {
     struct group *g = data;
+    if ((token & ADMIN_TOKEN) != 0) {
+        group_admin_load_failed(g, token, error);
+        return;
+    }
     struct load_batch *batch = loads_batch_done(&g->loads, token);
     if (batch != NULL) {
         fail_batch(g, batch, error->message);

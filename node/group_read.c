@@ -47,8 +47,11 @@ static bool wait_for_misses(struct group *g, struct group_request *r)
 {
     bool missing = false;
     for (uint32_t i = 0; i < r->n; i++) {
-        bool known = state_find(&g->state, r->keys[i]) != NULL ||
-                     (!r->stale && overlay_find(&g->overlay, r->keys[i]) != NULL);
+        /* A stale read takes what this replica has, though others may have changed the row: only a leader can
+         * have a retained copy forgotten. */
+        bool known =
+            r->stale ? state_find(&g->state, r->keys[i]) != NULL
+                     : group_known(g, r->keys[i]) != NULL || overlay_find(&g->overlay, r->keys[i]) != NULL;
         if (!known) {
             if (!group_wait_load(g, r, r->keys[i])) {
                 return true;
@@ -74,7 +77,7 @@ static const struct state_entry *applied_will_do(const struct group *g, const st
     if (w == NULL || w->conn_id == r->conn_id || w->many) {
         return NULL;
     }
-    const struct state_entry *e = state_find(&g->state, key);
+    const struct state_entry *e = group_known(g, key);
     return e != NULL && (e->expires_at_ms == 0 || e->expires_at_ms > stamp_ms) ? e : NULL;
 }
 
@@ -184,7 +187,7 @@ static void visit_key(void *data, const struct state_entry *e)
 {
     const struct scan_visit *v = data;
     struct bytes key = state_entry_key(e), prefix = v->scan->prefix;
-    if ((e->expires_at_ms != 0 && e->expires_at_ms <= v->stamp_ms) || key.len < prefix.len ||
+    if (e->stale || (e->expires_at_ms != 0 && e->expires_at_ms <= v->stamp_ms) || key.len < prefix.len ||
         (prefix.len > 0 && memcmp(key.data, prefix.data, prefix.len) != 0)) {
         return;
     }

@@ -158,7 +158,7 @@ bool group_over_budget(const struct group *g, uint64_t bytes, uint64_t entries)
 {
     const struct state *s = &g->state;
     return s->dirty_bytes + g->overlay.bytes + bytes > g->config.dirty_bytes_max ||
-           s->queued_entries + s->batched_entries + g->overlay.keys + entries > g->config.dirty_entries_max;
+           s->queued_entries + s->batched_entries + s->quarantined + g->overlay.keys + entries > g->config.dirty_entries_max;
 }
 
 /* Has the time @expires_at_ms come? If by a stamp that is committed, no later leader will think otherwise,
@@ -186,7 +186,7 @@ bool group_current(struct group *g, struct bytes key, uint64_t stamp_ms, struct 
         }
         return true;
     }
-    const struct state_entry *e = state_find(&g->state, key);
+    const struct state_entry *e = group_known(g, key);
     if (e != NULL && e->value != NULL && !is_over(g, e->expires_at_ms, stamp_ms, &out->due)) {
         out->now = (struct operation_current){.value = e->value,
             .type = e->type,
@@ -264,7 +264,11 @@ static enum evaluated evaluate(struct group *g, struct group_request *r)
     enum status status;
     const char *message;
     if (!group_serves(g, &status, &message)) {
-        group_finish(g, r, status, message);
+        if (r->op == GROUP_ADMIN) {
+            group_admin_end(g, r, status, message); /* a part of it may be in the log */
+        } else {
+            group_finish(g, r, status, message);
+        }
         return EVALUATED;
     }
     if (r->answered) {
@@ -282,6 +286,8 @@ static enum evaluated evaluate(struct group *g, struct group_request *r)
         return group_eval_wait(g, r);
     case GROUP_OPEN_SESSION:
         return group_eval_open_session(g, r);
+    case GROUP_ADMIN:
+        return group_eval_admin(g, r);
     }
     return EVALUATED;
 }

@@ -141,7 +141,7 @@ static bool wait_for_misses(struct group *g, struct group_request *r)
     bool missing = false, needed = false;
     for (uint32_t i = 0; i < r->n; i++) {
         const struct operation *op = &r->operations[i];
-        if (overlay_find(&g->overlay, op->key) != NULL || state_find(&g->state, op->key) != NULL) {
+        if (overlay_find(&g->overlay, op->key) != NULL || group_known(g, op->key) != NULL) {
             continue;
         }
         bool needs = operation_needs_current(op);

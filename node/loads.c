@@ -14,6 +14,8 @@ void loads_init(struct loads *l, uint64_t hash_seed)
     l->buckets = xcalloc(LOAD_BUCKETS, sizeof(struct load *));
     list_init(&l->fresh);
     list_init(&l->sent);
+    list_init(&l->held);
+    list_init(&l->overtaken);
 }
 
 void loads_deinit(struct loads *l)
@@ -92,6 +94,23 @@ void loads_key_written(struct loads *l, struct bytes key)
     }
 }
 
+void loads_key_heard(struct loads *l, struct bytes key)
+{
+    struct load *load = loads_find(l, key);
+    if (load != NULL) {
+        load->overtaken = true;
+    }
+}
+
+void loads_all_heard(struct loads *l)
+{
+    list_for_each (batch, next_batch, &l->sent) {
+        list_for_each (it, next, &list_entry(batch, struct load_batch, link)->loads) {
+            list_entry(it, struct load, link)->overtaken = true;
+        }
+    }
+}
+
 struct load_batch *loads_next_batch(struct loads *l, uint32_t max, uint64_t last_batch)
 {
     if (l->fresh_n == 0) {
@@ -129,7 +148,6 @@ static void unlink_load(struct loads *l, struct load *load)
     *link = load->next_in_bucket;
     l->n--;
     list_remove(&load->link);
-    free(load);
 }
 
 void loads_end(struct loads *l, struct load *load, struct list *ready)
@@ -144,11 +162,29 @@ void loads_end(struct loads *l, struct load *load, struct list *ready)
         }
     }
     unlink_load(l, load);
+    if (load->overtaken && !load->dead) {
+        list_push_back(&l->overtaken, &load->link);
+    } else {
+        free(load);
+    }
+}
+
+void loads_hold(struct loads *l, struct load *load)
+{
+    list_remove(&load->link);
+    list_push_back(&l->held, &load->link);
+}
+
+struct load *loads_next_overtaken(struct loads *l)
+{
+    struct list *node = list_pop_front(&l->overtaken);
+    return node == NULL ? NULL : list_entry(node, struct load, link);
 }
 
 void loads_again(struct loads *l, struct load *load)
 {
     list_remove(&load->link);
+    load->overtaken = false; /* it will be read anew */
     list_push_back(&l->fresh, &load->link);
     l->fresh_n++;
 }
@@ -166,6 +202,7 @@ static void cancel_list(struct loads *l, struct list *loads)
         struct load *load = list_entry(it, struct load, link);
         CHECK(list_empty(&load->waits));
         unlink_load(l, load);
+        free(load);
     }
 }
 
@@ -173,6 +210,10 @@ void loads_cancel_all(struct loads *l)
 {
     cancel_list(l, &l->fresh);
     l->fresh_n = 0;
+    cancel_list(l, &l->held);
+    for (struct load *load; (load = loads_next_overtaken(l)) != NULL;) {
+        free(load);
+    }
     list_for_each (it, next, &l->sent) {
         struct load_batch *batch = list_entry(it, struct load_batch, link);
         cancel_list(l, &batch->loads);

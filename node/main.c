@@ -7,13 +7,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "flush/schema.h"
 #include "node/config.h"
 #include "node/node.h"
 
 enum { EXIT_USAGE = 2 };
 
 static const char help[] =
-    "usage: wbnode --config FILE [--adopt] [--check]\n"
+    "usage: wbnode --config FILE [--adopt] [--check] [--migration VERSION]\n"
     "\n"
     "Runs one node of a wbcache cluster: a replicated write-behind cache in front of PostgreSQL.\n"
     "\n"
@@ -22,6 +23,10 @@ static const char help[] =
     "      --adopt        a new cluster may take over a database that another cluster filled: it reads the "
     "old rows,\n"
     "                     writes over them, and shuts the other cluster out for good\n"
+    "      --migration VERSION\n"
+    "                     only print the SQL that makes the schema of that version, in the configured database, one "
+    "of this\n"
+    "                     version: for psql, when the nodes of the older version have stopped\n"
     "      --version      print the version\n"
     "  -h, --help         print this\n"
     "\n"
@@ -32,16 +37,18 @@ struct arguments {
     const char *config;
     bool check;
     bool adopt;
+    const char *migration; /* from this version of the schema */
 };
 
 /* Returns an exit status, or -1 to go on. */
 static int parse(int argc, char **argv, struct arguments *out)
 {
-    enum { OPT_CHECK = 256, OPT_ADOPT, OPT_VERSION };
+    enum { OPT_CHECK = 256, OPT_ADOPT, OPT_MIGRATION, OPT_VERSION };
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
         {"check", no_argument, NULL, OPT_CHECK},
         {"adopt", no_argument, NULL, OPT_ADOPT},
+        {"migration", required_argument, NULL, OPT_MIGRATION},
         {"version", no_argument, NULL, OPT_VERSION},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -57,6 +64,9 @@ static int parse(int argc, char **argv, struct arguments *out)
             break;
         case OPT_ADOPT:
             out->adopt = true;
+            break;
+        case OPT_MIGRATION:
+            out->migration = optarg;
             break;
         case OPT_VERSION:
             puts("wbnode " WB_VERSION);
@@ -142,6 +152,12 @@ static void watch_signals(struct daemon *d)
     uv_signal_start(&d->interrupt, on_signal, SIGINT);
 }
 
+static void close_signals(struct daemon *d)
+{
+    uv_close((uv_handle_t *)&d->term, NULL);
+    uv_close((uv_handle_t *)&d->interrupt, NULL);
+}
+
 static int run(struct config *config, bool adopt)
 {
     struct logger logger = {.out = stderr, .level = config->log_level, .node_id = config->node_id};
@@ -152,17 +168,16 @@ static int run(struct config *config, bool adopt)
     signal(SIGPIPE, SIG_IGN);
     setenv("UV_THREADPOOL_SIZE", "16", 0); /* libraft's pool must not be starved by one slow fsync */
     uv_loop_init(&d.loop);
+    watch_signals(&d); /* before the node says that it has started; they are heard in the loop */
     char errmsg[1024] = "";
     enum status status = node_start(&d.loop, config, adopt, &logger, &d.node, errmsg, sizeof errmsg);
-    if (status == STATUS_OK) {
-        watch_signals(&d);
-    } else {
+    if (status != STATUS_OK) {
         log_error(&logger, "start-failed", "error=\"%s\"", errmsg);
+        close_signals(&d);
     }
     uv_run(&d.loop, UV_RUN_DEFAULT);
     if (status == STATUS_OK) {
-        uv_close((uv_handle_t *)&d.term, NULL);
-        uv_close((uv_handle_t *)&d.interrupt, NULL);
+        close_signals(&d);
         uv_run(&d.loop, UV_RUN_DEFAULT);
         log_info(&logger, "stopped", "clean=yes");
     }
@@ -170,6 +185,23 @@ static int run(struct config *config, bool adopt)
         log_warn(&logger, "loop-busy", "detail=\"a handle was left open\"");
     }
     return status == STATUS_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int print_migration(const struct config *config, const char *version)
+{
+    char *end;
+    long from = strtol(version, &end, 10);
+    char *sql = *version == '\0' || *end != '\0' || from < 0 || from > SCHEMA_VERSION
+                    ? NULL
+                    : schema_migration_sql((int)from, config->schema);
+    if (sql == NULL) {
+        fprintf(stderr, "wbnode: there is no way from version \"%s\" of the schema to version %d\n", version,
+            SCHEMA_VERSION);
+        return EXIT_USAGE;
+    }
+    fputs(sql, stdout);
+    free(sql);
+    return EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
@@ -189,6 +221,8 @@ int main(int argc, char **argv)
         printf("%s: node %llu of cluster \"%s\", %u nodes, %u groups: fine\n", arguments.config,
             (unsigned long long)config.node_id, config.cluster, config.n_nodes, config.groups);
         status = EXIT_SUCCESS;
+    } else if (arguments.migration != NULL) {
+        status = print_migration(&config, arguments.migration);
     } else {
         status = run(&config, arguments.adopt);
     }

@@ -50,6 +50,7 @@ static void turn(struct node *n)
         uint64_t at = group_turn(n->seats[i].group, now, wall);
         wake = at < wake ? at : wake;
     }
+    node_tell_news(n, now);
     if (node_evict(n)) {
         wake = now + 1;
     }
@@ -157,6 +158,7 @@ enum status node_start(uv_loop_t *loop, const struct config *config, bool adopt,
         close_raft(n);
         return STATUS_INVALID;
     }
+    node_watch(n);
     enum status status = start_raft(n, errmsg, len);
     if (status == STATUS_OK) {
         status = start_server(n, errmsg, len);
@@ -210,6 +212,10 @@ static void raft_closed(void *data)
     if (n->loader != NULL) {
         n->closing++;
         pg_loader_close(n->loader, database_closed, n);
+    }
+    if (n->watcher != NULL) {
+        n->closing++;
+        pg_watcher_close(n->watcher, database_closed, n);
     }
     uv_close((uv_handle_t *)&n->prepare, handle_closed);
     uv_close((uv_handle_t *)&n->timer, handle_closed);

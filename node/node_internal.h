@@ -4,11 +4,19 @@
 
 #include "flush/pg_flusher.h"
 #include "flush/pg_loader.h"
+#include "flush/pg_watcher.h"
 #include "node/front.h"
 #include "node/group.h"
 #include "node/node.h"
 #include "raft/raft_host.h"
 #include "rpc/server.h"
+
+/* What the log was told of a group. */
+struct seat_news {
+    uint64_t rewinds, lost, quarantined;
+    uint64_t quarantine_at_ms; /* not again before */
+    bool recovering;
+};
 
 /* One group of this node with what stands around it. */
 struct seat {
@@ -16,6 +24,7 @@ struct seat {
     uint32_t index;
     struct group *group;
     struct pg_flusher *flusher;
+    struct seat_news news;
     uint64_t replay_until; /* the last index that our disk held at the start: how old these entries are is not
                               known */
 };
@@ -27,6 +36,9 @@ struct node {
     struct seat *seats;
     struct raft_host *raft;
     struct pg_loader *loader;
+    struct flush_slots slots; /* the connections of the seats' flushers */
+    struct pg_watcher *watcher; /* NULL: not configured */
+    bool watched;               /* the watcher hears of changes by others */
     struct rpc_server *server;
     struct front front;
     uv_prepare_t prepare;
@@ -43,6 +55,8 @@ struct node {
 
 /* Make the loader, and a seat for every group. False: the schema's name is not valid. */
 bool node_make_seats(struct node *n, bool adopt);
+/* The time limits of this node's sessions in the database. */
+struct pg_limits node_database_limits(const struct config *config);
 struct replica *seat_replica(const struct seat *s);
 extern const struct replica_ops seat_replica_ops; /* data: the seat */
 
@@ -53,6 +67,16 @@ uint64_t node_memory(const struct node *n);
 /* Forget clean entries while that is more than memory_max, for as long as one turn of the loop may take.
  * True: there is more to do. */
 bool node_evict(struct node *n);
+
+/* ---- node_watch.c: writers beside us ---- */
+
+/* Listen to the database, if so configured. The seats are made. */
+void node_watch(struct node *n);
+
+/* ---- node_news.c ---- */
+
+/* Log what has become of the groups since the last call. */
+void node_tell_news(struct node *n, uint64_t now_ms);
 
 /* ---- node_status.c: what the front door asks ---- */
 

@@ -125,6 +125,11 @@ static void on_gate_open(void *data, uint64_t term)
             s->index, offset_ms);
     }
     group_on_gate_open(s->group, term, clock_boot_ms());
+    if (s->node->watched) {
+        /* What a follower hears of a key may come before the cluster's own older write to it does: then the
+         * write makes a copy that nobody takes away again. */
+        group_forget_all_clean(s->group);
+    }
 }
 
 static void on_gate_close(void *data)
@@ -148,7 +153,7 @@ const struct replica_ops seat_replica_ops = {
 
 /* ---- Making them ---- */
 
-static struct pg_limits database_limits(const struct config *config)
+struct pg_limits node_database_limits(const struct config *config)
 {
     return (struct pg_limits){
         .connect_timeout_ms = config->flush.connect_timeout_ms,
@@ -166,6 +171,7 @@ static struct flush_settings flush_settings(const struct config *config)
         .in_flight = config->flush.in_flight,
         .retry_min_ms = config->flush.retry_min_ms,
         .retry_max_ms = config->flush.retry_max_ms,
+        .note_ms = config->flush.note_ms,
     };
 }
 
@@ -176,7 +182,7 @@ bool node_make_seats(struct node *n, bool adopt)
         .dsn = config->database,
         .schema = config->schema,
         .node_id = config->node_id,
-        .limits = database_limits(config),
+        .limits = node_database_limits(config),
         .backoff_min_ms = config->flush.retry_min_ms,
         .backoff_max_ms = config->flush.retry_max_ms,
         .logger = n->logger,
@@ -185,6 +191,7 @@ bool node_make_seats(struct node *n, bool adopt)
     if (n->loader == NULL) {
         return false;
     }
+    flush_slots_init(&n->slots, config->flush.connections);
     n->seats = xcalloc(config->groups, sizeof *n->seats);
     for (uint32_t i = 0; i < config->groups; i++) {
         struct seat *s = &n->seats[i];
@@ -198,6 +205,10 @@ bool node_make_seats(struct node *n, bool adopt)
             .flush = flush_settings(config),
             .dirty_bytes_max = config->limits.dirty_bytes,
             .dirty_entries_max = config->limits.dirty_entries,
+            .retention_ms = (uint64_t)config->flush.retention_s * 1000,
+            .retention_bytes = config->flush.retention_s == 0 ? 0 : config->flush.retention_bytes,
+            .quarantine_retry_min_ms = config->flush.quarantine_retry_min_ms,
+            .quarantine_retry_max_ms = config->flush.quarantine_retry_max_ms,
             .sessions_max = config->limits.sessions,
             .session_bytes_max = config->limits.session_bytes,
             .expiry_sweep_ms = config->flush.expiry_sweep_ms,
@@ -209,7 +220,8 @@ bool node_make_seats(struct node *n, bool adopt)
             .schema = config->schema,
             .node_id = config->node_id,
             .group = i,
-            .limits = database_limits(config),
+            .limits = node_database_limits(config),
+            .slots = &n->slots,
             .logger = n->logger,
         };
         struct group_env env = {

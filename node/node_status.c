@@ -69,6 +69,20 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+static Wbrpc__FlushSettings *flush_settings(const struct group_info *info, struct arena *arena)
+{
+    Wbrpc__FlushSettings *out = arena_alloc(arena, sizeof *out);
+    wbrpc__flush_settings__init(out);
+    out->has_paused = out->has_rows_per_second = out->has_batch_rows = 1;
+    out->has_batch_bytes = out->has_age_ms = 1;
+    out->paused = info->paused;
+    out->rows_per_second = info->rows_per_second;
+    out->batch_rows = info->settings.batch_rows;
+    out->batch_bytes = info->settings.batch_bytes;
+    out->age_ms = info->settings.age_ms;
+    return out;
+}
+
 static Wbrpc__GroupStatus *group_status(const struct seat *s, struct arena *arena)
 {
     struct replica_info raft;
@@ -95,7 +109,12 @@ static Wbrpc__GroupStatus *group_status(const struct seat *s, struct arena *aren
     out->entries = info.entries;
     out->bytes = info.bytes;
     out->flush_state = (char *)(uintptr_t)info.flush_state;
-    out->flush_error = info.flush_error[0] == '\0' ? NULL : (char *)(uintptr_t)info.flush_error;
+    if (info.flush_error[0] != '\0') {
+        out->flush_error = (char *)(uintptr_t)info.flush_error;
+        out->flush_error_class = (char *)(uintptr_t)info.flush_error_class;
+        out->flush_error_sqlstate = (char *)(uintptr_t)info.flush_error_sqlstate;
+    }
+    out->flush_settings = flush_settings(&info, arena);
     out->rows_flushed = info.rows_flushed;
     out->batches_flushed = info.batches_flushed;
     out->writes_applied = info.writes_applied;
@@ -115,6 +134,17 @@ static Wbrpc__GroupStatus *group_status(const struct seat *s, struct arena *aren
     OPTIONAL(session_results, info.session_results);
     OPTIONAL(session_bytes, info.session_bytes);
     OPTIONAL(contact_age_ms, replica_contact_age_ms(seat_replica(s)));
+    OPTIONAL(quarantined, info.quarantined);
+    OPTIONAL(retained, info.retained);
+    OPTIONAL(retained_bytes, info.retained_bytes);
+    OPTIONAL(retained_batches, info.retained_batches);
+    OPTIONAL(recovering, info.recovering);
+    OPTIONAL(rewinds, info.rewinds);
+    OPTIONAL(lost, info.lost);
+    OPTIONAL(lost_ms, info.lost_ms);
+    OPTIONAL(flush_error_ms, info.flush_error_ms);
+    OPTIONAL(fresh_as_of_ms, info.fresh_as_of_us > 0 ? (uint64_t)info.fresh_as_of_us / 1000 : 0);
+    OPTIONAL(watched, s->node->watched);
 #undef OPTIONAL
     return out;
 }
@@ -133,6 +163,9 @@ static void front_status(void *data, struct arena *arena, Wbrpc__StatusReply *ou
     out->cache_bytes = node_memory(n);
     out->has_memory_max_bytes = 1;
     out->memory_max_bytes = n->config->limits.memory_max;
+    out->has_database_connections = out->has_database_connections_used = 1;
+    out->database_connections = n->slots.max;
+    out->database_connections_used = n->slots.used;
     struct flush_identity id;
     if (group_identity(n->seats[0].group, &id)) {
         char *hex = arena_alloc(arena, 2 * CLUSTER_ID_BYTES + 1);
@@ -148,9 +181,15 @@ static void front_status(void *data, struct arena *arena, Wbrpc__StatusReply *ou
     }
 }
 
+static void front_set_database_connections(void *data, unsigned connections)
+{
+    flush_slots_resize(&((struct node *)data)->slots, connections);
+}
+
 const struct front_ops node_front_ops = {
     .group = front_group,
     .leader_address = front_leader_address,
+    .set_database_connections = front_set_database_connections,
     .topology = front_topology,
     .status = front_status,
 };

@@ -1,5 +1,5 @@
 /* The cache state's rules: writes, the queue, batches, F. The clean copies are in state_clean.c, expiries in
- * state_expiry.c.
+ * state_expiry.c, rows that the database refuses in state_quarantine.c, what was flushed in state_flushed.c.
  *
  * The order that everything rests on: the places of the batches in flight, oldest batch first, followed by
  * those of the queue, rise in first_dirty. A write appends the newest index, a batch takes the head of the
@@ -7,7 +7,9 @@
  * and no call searches.
  *
  * A key that is written while in a batch has two places: in the batch the older one, in the queue its true
- * index. */
+ * index.
+ *
+ * A batch of keys from the quarantine is beside this order: F has passed them already. */
 #include "node/state.h"
 
 #include <stdlib.h>
@@ -72,6 +74,7 @@ struct state_entry *state_add(struct state *s, struct bytes key, bool absent)
     }
     place_init(&e->queued);
     place_init(&e->batched);
+    list_init(&e->retained);
     size_t before = state_table_bytes(s->table);
     state_table_insert(s->table, e);
     count_table(s, before);
@@ -85,7 +88,7 @@ struct state_entry *state_add(struct state *s, struct bytes key, bool absent)
 
 void state_drop(struct state *s, struct state_entry *e)
 {
-    CHECK(!state_entry_dirty(e));
+    CHECK(state_entry_evictable(e));
     if (e->value != NULL) {
         state_clean_leave(s, e);
     }
@@ -109,9 +112,11 @@ void state_assign(struct state *s, struct state_entry *e, uint8_t type, struct v
         s->absences--;
         s->entries++;
     }
-    bool dirty = state_entry_dirty(e);
+    bool dirty = state_entry_dirty(e), retained = e->flushed != NULL;
     s->bytes -= state_entry_bytes(e);
     s->dirty_bytes -= dirty ? state_entry_weight(e) : 0;
+    s->retained_bytes -= retained ? state_entry_weight(e) : 0;
+    e->stale = false;
     value_unref(e->value);
     e->value = value;
     e->type = type;
@@ -119,28 +124,38 @@ void state_assign(struct state *s, struct state_entry *e, uint8_t type, struct v
     state_set_expiry(s, e, value != NULL ? expires_at_ms : 0); /* a delete has nothing that could expire */
     s->bytes += state_entry_bytes(e);
     s->dirty_bytes += dirty ? state_entry_weight(e) : 0;
+    s->retained_bytes += retained ? state_entry_weight(e) : 0;
+}
+
+void state_settle(struct state *s, struct state_entry *e)
+{
+    if (state_entry_clean(e)) {
+        state_clean_enter(s, e);
+    } else if (state_entry_evictable(e)) {
+        state_drop(s, e); /* the database has no such row any more: nothing is left to remember */
+    }
 }
 
 /* ---- Queue and batches ---- */
 
-static void enqueue_before(struct state *s, struct state_entry *e, struct list *position,
-    uint64_t first_dirty, uint64_t dirty_stamp_ms)
+void state_enqueue_before(struct state *s, struct state_entry *e, struct list *position, uint64_t first_dirty,
+    uint64_t dirty_stamp_ms)
 {
     if (!state_entry_dirty(e)) {
         s->dirty_bytes += state_entry_weight(e);
     }
     place_set(&e->queued, first_dirty, dirty_stamp_ms);
+    e->stale = false;
     list_insert_before(&e->queued.link, position);
     s->queued_entries++;
 }
 
 void state_enqueue(struct state *s, struct state_entry *e, uint64_t first_dirty, uint64_t dirty_stamp_ms)
 {
-    enqueue_before(s, e, &s->queue, first_dirty, dirty_stamp_ms);
+    state_enqueue_before(s, e, &s->queue, first_dirty, dirty_stamp_ms);
 }
 
-/* Take @e out of the queue. If it is in no batch it is clean then. */
-static void unqueue(struct state *s, struct state_entry *e)
+void state_unqueue(struct state *s, struct state_entry *e)
 {
     place_leave(&e->queued);
     s->queued_entries--;
@@ -166,6 +181,10 @@ void state_batch_push(struct state *s, struct state_batch *b, struct state_entry
     if (!state_entry_dirty(e)) {
         s->dirty_bytes += state_entry_weight(e);
     }
+    if (list_empty(&b->places) || first_dirty < b->first_dirty) {
+        b->first_dirty = first_dirty;
+        b->dirty_stamp_ms = dirty_stamp_ms;
+    }
     place_set(&e->batched, first_dirty, dirty_stamp_ms);
     list_push_back(&b->places, &e->batched.link);
     e->batch = b;
@@ -174,8 +193,7 @@ void state_batch_push(struct state *s, struct state_batch *b, struct state_entry
     s->batched_entries++;
 }
 
-/* Take @e out of its batch. If it is not queued it is clean then. */
-static void batch_leave(struct state *s, struct state_entry *e)
+void state_batch_leave(struct state *s, struct state_entry *e)
 {
     place_leave(&e->batched);
     e->batch->rows--;
@@ -213,6 +231,8 @@ void state_init(struct state *s, uint64_t hash_seed)
     list_init(&s->queue);
     list_init(&s->batches);
     list_init(&s->absent);
+    list_init(&s->quarantine);
+    list_init(&s->flushed);
     sessions_init(&s->sessions);
     s->sessions.hash_seed = hash_seed;
     s->evict = evict_create();
@@ -224,6 +244,7 @@ static void free_entry(void *data, struct state_entry *e)
 {
     (void)data;
     value_unref(e->value);
+    free(e->quarantine);
     free(e);
 }
 
@@ -237,10 +258,13 @@ void state_deinit(struct state *s)
     list_for_each (link, tmp, &s->batches) {
         free(list_entry(link, struct state_batch, link));
     }
+    state_flushed_free_all(s);
     *s = (struct state){0};
     list_init(&s->queue);
     list_init(&s->batches);
     list_init(&s->absent);
+    list_init(&s->quarantine);
+    list_init(&s->flushed);
 }
 
 struct state_entry *state_find(const struct state *s, struct bytes key)
@@ -303,7 +327,12 @@ uint64_t state_apply_write(struct state *s, uint32_t ordinal, struct bytes key, 
     }
     uint64_t version = s->version_base + (s->applied_index << 16 | ordinal);
     state_assign(s, e, type, value, version, expires_at_ms);
-    if (e->queued.first_dirty == 0) {
+    if (e->quarantine != NULL) {
+        s->quarantine_changes++; /* it shows another value */
+    }
+    /* In quarantine a write takes the place of what is there. While that is tried again it cannot: so it is
+     * queued, as for any key in a batch. */
+    if (e->queued.first_dirty == 0 && (e->quarantine == NULL || e->batch != NULL)) {
         state_enqueue(s, e, s->applied_index, s->stamp_ms);
     }
     return version;
@@ -327,8 +356,30 @@ struct state_batch *state_apply_flush_begin(struct state *s, uint32_t rows_max, 
             b = state_batch_add(s, s->applied_index);
         }
         struct dirty_place place = e->queued;
-        unqueue(s, e);
+        state_unqueue(s, e);
         state_batch_push(s, b, e, place.first_dirty, place.dirty_stamp_ms);
+    }
+    if (b != NULL) {
+        s->newest_batch = b->id;
+    }
+    return b;
+}
+
+struct state_batch *state_apply_flush_retry(struct state *s, const struct bytes *keys, uint32_t n)
+{
+    struct state_batch *b = NULL;
+    for (uint32_t i = 0; i < n; i++) {
+        struct state_entry *e = state_find(s, keys[i]);
+        if (e == NULL || e->quarantine == NULL || e->batch != NULL) {
+            continue;
+        }
+        if (b == NULL) {
+            b = state_batch_add(s, s->applied_index);
+            b->retry = true;
+            s->newest_batch = b->id;
+        }
+        e->quarantine->retry_now = false;
+        state_batch_push(s, b, e, e->quarantine->first_dirty, e->quarantine->dirty_stamp_ms);
     }
     return b;
 }
@@ -339,31 +390,35 @@ bool state_apply_flushed(struct state *s, uint64_t batch, uint64_t predecessor)
     if (b == NULL || b->id != batch || predecessor != s->last_batch) {
         return false;
     }
+    struct state_flushed *f = state_flushed_add(s, b->id, b->first_dirty, b->dirty_stamp_ms, s->stamp_ms);
     list_for_each (link, tmp, &b->places) {
         struct state_entry *e = state_batch_entry(link);
-        batch_leave(s, e);
-        if (state_entry_clean(e)) {
-            state_clean_enter(s, e);
-        } else if (!state_entry_dirty(e)) {
-            state_drop(s, e); /* the database has no such row any more: nothing is left to remember */
+        state_batch_leave(s, e);
+        if (e->quarantine != NULL) {
+            state_quarantine_leave(s, e);
         }
+        state_retain(s, f, e);
     }
     s->last_batch = batch;
     batch_free(s, b);
+    state_trim(s);
     return true;
 }
 
-/* Give the places of @b back to the head of the queue, last one first, so that their order stays. */
+/* Give the places of @b back to the head of the queue, last one first, so that their order stays; those from
+ * the quarantine back to it. */
 static void abort_batch(struct state *s, struct state_batch *b)
 {
     while (!list_empty(&b->places)) {
         struct state_entry *e = state_batch_entry(b->places.prev);
         struct dirty_place place = e->batched;
         if (e->queued.first_dirty != 0) {
-            unqueue(s, e); /* written again since: one place is enough, and the older one is the true one */
+            state_unqueue(s, e); /* written again since: one place is enough, and the older one is the true one */
         }
-        batch_leave(s, e);
-        enqueue_before(s, e, s->queue.next, place.first_dirty, place.dirty_stamp_ms);
+        state_batch_leave(s, e);
+        if (e->quarantine == NULL) {
+            state_enqueue_before(s, e, s->queue.next, place.first_dirty, place.dirty_stamp_ms);
+        }
     }
     batch_free(s, b);
 }
@@ -380,18 +435,31 @@ bool state_apply_flush_abort(struct state *s, uint64_t from_batch)
 
 /* ---- Questions ---- */
 
+static const struct dirty_place *oldest_queued(const struct state *s)
+{
+    return list_empty(&s->queue) ? NULL : &state_queue_entry(s->queue.next)->queued;
+}
+
 static const struct dirty_place *oldest_place(const struct state *s)
 {
-    struct state_batch *b = first_batch(s);
-    if (b != NULL) {
-        return &state_batch_entry(b->places.next)->batched;
+    list_for_each (link, tmp, &s->batches) {
+        const struct state_batch *b = list_entry(link, struct state_batch, link);
+        if (!b->retry && !list_empty(&b->places)) {
+            return &state_batch_entry(b->places.next)->batched;
+        }
     }
-    return list_empty(&s->queue) ? NULL : &state_queue_entry(s->queue.next)->queued;
+    return oldest_queued(s);
 }
 
 uint64_t state_flushed_index(const struct state *s)
 {
     const struct dirty_place *oldest = oldest_place(s);
+    return oldest != NULL ? oldest->first_dirty - 1 : s->applied_index;
+}
+
+uint64_t state_flushed_index_then(const struct state *s)
+{
+    const struct dirty_place *oldest = oldest_queued(s);
     return oldest != NULL ? oldest->first_dirty - 1 : s->applied_index;
 }
 

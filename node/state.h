@@ -8,7 +8,11 @@
  *   clean    as PostgreSQL has it
  *   queued   its newest value waits in the queue
  *   batched  a value of it is in a batch in flight; it can be queued again at the same time
- * A deleted key that PostgreSQL may still have is an entry with value NULL (a tombstone), queued or batched.
+ *   quarantined  the database refuses its newest value, which waits here; batched while it is tried again
+ * and, whatever else it is,
+ *   retained  a batch that wrote it is remembered: when the database goes back to before that, it is dirty again
+ * A deleted key that PostgreSQL may still have, or may have again, is an entry with value NULL (a tombstone):
+ * queued, batched, quarantined or retained.
  *
  * Memory: values are immutable and counted; whoever keeps one beyond the call takes a reference. */
 #ifndef WB_NODE_STATE_H
@@ -22,6 +26,8 @@
 #include "proto/limits.h"
 
 struct state_batch;
+struct state_flushed;
+struct state_quarantine;
 
 /* One key's place in the queue or in a batch. */
 struct dirty_place {
@@ -37,10 +43,14 @@ struct state_entry {
     struct dirty_place queued;
     struct dirty_place batched;
     struct state_batch *batch; /* whose list `batched` is in, else NULL */
+    struct list retained;          /* in flushed->places */
+    struct state_flushed *flushed; /* the newest batch in the database that wrote it, if remembered */
+    struct state_quarantine *quarantine; /* owned; NULL: it is not in quarantine */
     uint32_t key_len;
     uint32_t expiry_place; /* 1 + its place in state.expiring; 0: it has no expiry */
     uint8_t type;          /* enum value_type */
     bool absent;
+    bool stale; /* local: somebody else may have changed the row; only of retained entries that are not dirty */
     uint8_t evict_hits;  /* evict.h's own */
     uint8_t evict_queue; /* likewise */
     /* the table's own fields follow; see state_table.c */
@@ -55,6 +65,46 @@ struct state_batch {
     struct list places; /* of entries' batched.link, in the queue's order */
     uint32_t rows;
     uint64_t bytes; /* keys and values when it was begun */
+    bool retry;     /* its rows are from the quarantine */
+    uint64_t first_dirty, dirty_stamp_ms; /* of its oldest place when it was begun */
+};
+
+/* A batch that is in the database, remembered for the case that the database goes back to before it. */
+struct state_flushed {
+    struct list link; /* in state.flushed, by id */
+    uint64_t id;
+    uint64_t first_dirty; /* of its oldest row: every write below it is in earlier batches */
+    uint64_t dirty_stamp_ms;
+    uint64_t stamp_ms;  /* when it was known to be in the database */
+    struct list places; /* of entries' retained: those that no later batch wrote */
+    uint64_t trimmed;   /* rows given up since, which could not be written again */
+    bool undone; /* the database went back to before it; what was kept of it is dirty again, or was flushed later */
+};
+
+/* Why a key is in quarantine. */
+struct state_quarantine {
+    struct list link; /* in state.quarantine, the oldest first */
+    struct state_entry *entry;
+    uint64_t first_dirty; /* index of its oldest write that the database does not have */
+    uint64_t dirty_stamp_ms;
+    uint64_t refused_stamp_ms; /* of the last attempt */
+    uint64_t refused_version;  /* what was refused; 0: one that was replaced while it was tried. The entry has
+                                  another version when it was written since */
+    uint32_t attempts;
+    bool retry_now; /* the leader's own, not replicated: somebody asked for it */
+    char sqlstate[6];
+    char message[]; /* with its 0 */
+};
+enum { STATE_FAULT_MESSAGE_MAX = 400 }; /* bytes; longer ones are cut */
+
+/* How a group flushes, as operators set it. */
+struct state_control {
+    bool paused;
+    bool has_rows_per_second, has_batch_rows, has_batch_bytes, has_age_ms;
+    uint32_t rows_per_second; /* 0: no limit */
+    uint32_t batch_rows;
+    uint64_t batch_bytes;
+    uint32_t age_ms;
 };
 
 struct state {
@@ -68,12 +118,30 @@ struct state {
     uint64_t version_base;
     /* the flush */
     uint64_t last_batch; /* the newest batch known to be in the database; 0 at first */
+    uint64_t newest_batch; /* the newest one ever begun */
     struct list queue;   /* of entries' queued.link, by first_dirty */
     struct list batches; /* of state_batch, in flight, oldest first */
     uint64_t queued_entries;
     uint64_t batched_entries;
-    uint64_t dirty_bytes; /* keys and values of entries that are queued or batched, each counted once */
+    uint64_t dirty_bytes; /* keys and values of entries that are dirty, each counted once */
     uint32_t batch_count;
+    struct state_control control;
+    /* quarantine */
+    struct list quarantine; /* of state_quarantine, the oldest first */
+    uint64_t quarantined;
+    uint64_t quarantine_changes; /* local: it is another number whenever the quarantine may have changed */
+    /* retention */
+    bool retention_named; /* the log has said these: */
+    uint64_t retention_ms, retention_bytes;
+    struct list flushed; /* of state_flushed, by id */
+    uint32_t flushed_count;
+    struct state_flushed *trimming; /* derived: none before it has places; NULL: look from the first on */
+    uint64_t retained;       /* entries */
+    uint64_t retained_bytes; /* keys and values of them, with STATE_RETAINED_BYTES for each */
+    uint64_t recover_index;  /* until F has come back here, the database lacks what it had before */
+    uint64_t rewinds;        /* how often the database went back in time */
+    uint64_t lost;           /* rows that it lost and memory did not have; until acknowledged */
+    uint64_t lost_stamp_ms;
     struct sessions sessions;
     /* local: which entries have an expiry (a binary heap, the earliest first), which clean one goes next */
     struct state_entry **expiring;
@@ -88,6 +156,11 @@ struct state {
                        of expiries, the policy's own; not the sessions, which count themselves */
     struct state_table *table;
 };
+
+/* What an entry in retention counts for beside key and value. */
+enum { STATE_RETAINED_BYTES = 256 };
+/* Batches remembered; the oldest ones beyond are counted together. */
+enum { STATE_FLUSHED_MAX = 4096 };
 
 /* Remembering absences must not cost more memory than keys would: the oldest are forgotten beyond this. */
 enum { STATE_ABSENCES_MAX = 65536 };
@@ -107,7 +180,12 @@ static inline bool state_entry_present(const struct state_entry *e)
 }
 static inline bool state_entry_dirty(const struct state_entry *e)
 {
-    return e->queued.first_dirty != 0 || e->batched.first_dirty != 0;
+    return e->queued.first_dirty != 0 || e->batched.first_dirty != 0 || e->quarantine != NULL;
+}
+/* May it leave memory at any time? */
+static inline bool state_entry_evictable(const struct state_entry *e)
+{
+    return !state_entry_dirty(e) && e->flushed == NULL;
 }
 
 /* ---- Applying the log. @index and @stamp_ms are those of the log entry. ---- */
@@ -131,12 +209,32 @@ uint64_t state_apply_write(struct state *s, uint32_t ordinal, struct bytes key, 
  * @bytes_max of keys and values (but at least one row), stopping before a key that is still in a batch. NULL
  * when that leaves none. */
 struct state_batch *state_apply_flush_begin(struct state *s, uint32_t rows_max, uint64_t bytes_max);
-/* @batch is in the database: its keys are clean unless queued again, its tombstones go, last_batch = @batch.
+/* The same with those of @keys that are in quarantine and not in a batch. */
+struct state_batch *state_apply_flush_retry(struct state *s, const struct bytes *keys, uint32_t n);
+/* @batch is in the database: its keys are clean unless queued again, out of quarantine, and retained;
+ * last_batch = @batch. What was retained for longer than agreed becomes ordinary.
  * False, and nothing changes, unless @batch is the oldest in flight and @predecessor is last_batch. */
 bool state_apply_flushed(struct state *s, uint64_t batch, uint64_t predecessor);
 /* @from_batch and all later batches go back to the queue's head with their old first_dirty, in order; a key
  * that is also queued keeps one place, the older. False when no batch in flight has an id >= @from_batch. */
 bool state_apply_flush_abort(struct state *s, uint64_t from_batch);
+/* The database refuses @key's row of @batch, which is in flight: the key leaves the batch and the queue for the
+ * quarantine, with its newest value. False: it is not in that batch. @message is cut at
+ * STATE_FAULT_MESSAGE_MAX. */
+bool state_apply_quarantine(
+    struct state *s, uint64_t batch, struct bytes key, const char *sqlstate, const char *message);
+/* Give up what the quarantine holds of @key, and forget the key. False when it is not there, in a batch, or has
+ * another newest version. */
+bool state_apply_quarantine_drop(struct state *s, struct bytes key, uint64_t version);
+/* The database's last batch is @last_batch, which is not ours. What later batches wrote is dirty again; batches
+ * in flight are aborted. False, and nothing changes, when it is ours, or no batch ever begun is as new as it. */
+bool state_apply_rewind(struct state *s, uint64_t last_batch);
+void state_apply_control(struct state *s, const struct state_control *control);
+void state_apply_loss_acknowledged(struct state *s);
+void state_apply_retention(struct state *s, uint64_t retention_ms, uint64_t retention_bytes);
+/* Forget the copy of @key, also a retained one, unless it is dirty or has another version than @version (0: an
+ * absence; a tombstone has its own). */
+bool state_apply_forget(struct state *s, struct bytes key, uint64_t version);
 
 /* ---- This replica's own clean copies ---- */
 
@@ -145,7 +243,7 @@ bool state_apply_flush_abort(struct state *s, uint64_t from_batch);
 void state_put_clean(struct state *s, struct bytes key, uint8_t type, struct value *value, uint64_t version,
     uint64_t expires_at_ms);
 void state_put_absent(struct state *s, struct bytes key);
-/* Forget a clean entry or an absence. It must not be dirty. */
+/* Forget a clean entry or an absence. It must be evictable. */
 void state_forget(struct state *s, struct state_entry *e);
 /* Forget clean entries and absences, those first that are the least worth (evict.h), until @bytes of memory
  * are given back or nothing is left to give. Returns how many entries went. */
@@ -155,8 +253,13 @@ void state_touch(struct state_entry *e);
 
 /* ---- Questions ---- */
 
-/* F: every write with index <= F is in PostgreSQL or superseded there by a newer one. */
+/* F: every write with index <= F is in PostgreSQL or superseded there by a newer one, or its key is in
+ * quarantine. */
 uint64_t state_flushed_index(const struct state *s);
+/* What F will be when every batch in flight is in PostgreSQL. */
+uint64_t state_flushed_index_then(const struct state *s);
+/* Did the database go back in time, and does not have everything again? */
+bool state_recovering(const struct state *s);
 /* The stamp at which the oldest unflushed write was made; 0 when there is none. */
 uint64_t state_oldest_dirty_stamp_ms(const struct state *s);
 /* The batch @id in flight, or NULL. */

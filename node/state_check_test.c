@@ -80,6 +80,7 @@ static void rewritten_before_the_batch(struct state *s)
     struct state_entry *e = find(s, "b"); /* batch 5 goes, and batch 3 gets an id after b's second write */
     state_apply_flush_abort(s, 5);
     e->batch->id = 8;
+    s->newest_batch = 8;
 }
 static void batch_from_before_its_rows(struct state *s)
 {
@@ -96,7 +97,7 @@ static void settled_batch(struct state *s)
 static void future_last_batch(struct state *s)
 {
     state_apply_flush_abort(s, 0);
-    s->last_batch = 9;
+    s->last_batch = s->newest_batch + 1;
 }
 static void wrong_rows(struct state *s)
 {
@@ -281,9 +282,9 @@ static void every_broken_rule_aborts_with_its_text(void **unused)
         {batch_from_before_its_rows, "a batch holds writes from before it began"},
         {future_batch, "batch ids rise"},
         {settled_batch, "batch ids rise"},
-        {future_last_batch, "last_batch is an index that has applied"},
+        {future_last_batch, "newest_batch is the newest"},
         {wrong_rows, "a batch counts its rows"},
-        {empty_batch, "a batch in flight has rows"},
+        {empty_batch, "a batch counts its rows"},
         {wrong_queued, "queued_entries counts the queue"},
         {wrong_batched, "batched_entries counts"},
         {wrong_batch_count, "batch_count counts"},

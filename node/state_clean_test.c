@@ -89,9 +89,9 @@ static void what_is_clean_can_be_forgotten_and_what_is_dirty_cannot(void **unuse
     assert_null(find(&s, "a"));
     assert_int_equal(memory(&s), empty);
     put(&s, 1, "a", "1");
-    assert_aborts(forget, &s, "state_entry_dirty");
+    assert_aborts(forget, &s, "state_entry_evictable");
     begin(&s, 2);
-    assert_aborts(forget, &s, "state_entry_dirty");
+    assert_aborts(forget, &s, "state_entry_evictable");
     flushed(&s, 3, 2, 0);
     forget(&s);
     assert_int_equal(memory(&s), empty);

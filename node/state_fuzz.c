@@ -33,6 +33,13 @@ enum step {
     STEP_OPEN_SESSIONS,
     STEP_RESULT,
     STEP_LIMITS,
+    STEP_QUARANTINE,
+    STEP_RETRY,
+    STEP_DROP,
+    STEP_REWIND,
+    STEP_CONTROL,
+    STEP_ACKNOWLEDGE,
+    STEP_FORGET,
     STEP_RAW_ENTRY,        /* the message; the header is made for it */
     STEP_BARE_ENTRY,       /* header and all */
     STEP_RAW_SNAPSHOT,     /* the message; the header is made for it */
@@ -145,6 +152,12 @@ static bool a_leader_proposes(const Wblog__Entry *entry, const struct state *s)
     case WBLOG__ENTRY__COMMAND_FLUSHED:
     case WBLOG__ENTRY__COMMAND_FLUSH_ABORT:
     case WBLOG__ENTRY__COMMAND_LIMITS:
+    case WBLOG__ENTRY__COMMAND_QUARANTINE:
+    case WBLOG__ENTRY__COMMAND_QUARANTINE_DROP:
+    case WBLOG__ENTRY__COMMAND_REWIND:
+    case WBLOG__ENTRY__COMMAND_FLUSH_CONTROL:
+    case WBLOG__ENTRY__COMMAND_LOSS_ACKNOWLEDGED:
+    case WBLOG__ENTRY__COMMAND_FORGET:
         return true;
     default:
         return false;
@@ -312,8 +325,128 @@ static void name_limits(struct run *r, struct bytes arg)
     Wblog__Entry entry = WBLOG__ENTRY__INIT;
     limits.sessions_max = arg.len > 0 ? arg.data[0] % 8 : SESSIONS_DEFAULT;
     limits.session_bytes_max = arg.len > 1 ? number(bytes_of(arg.data + 1, arg.len - 1)) : 2000;
+    limits.has_retention_ms = limits.has_retention_bytes = arg.len > 2;
+    limits.retention_ms = arg.len > 2 ? arg.data[2] : 0;
+    limits.retention_bytes = arg.len > 3 ? arg.data[3] * UINT64_C(64) : 0;
     entry.limits = &limits;
     command(r, &entry, WBLOG__ENTRY__COMMAND_LIMITS);
+}
+
+/* Of a key and a batch, of few, so that they meet: the first byte is the key, the second the batch's place. */
+static uint64_t batch_id(const struct run *r, struct bytes arg)
+{
+    const struct state *s = group_state(r->group);
+    unsigned n = arg.len > 1 ? arg.data[1] % 4 : 0;
+    list_for_each (link, tmp, &s->batches) {
+        if (n-- == 0) {
+            return list_entry(link, struct state_batch, link)->id;
+        }
+    }
+    return 1;
+}
+
+static void quarantine(struct run *r, struct bytes arg)
+{
+    uint8_t key = arg.len > 0 ? arg.data[0] % 8 : 0;
+    char message[300] = "", sqlstate[] = "23514";
+    Wblog__Fault fault = WBLOG__FAULT__INIT, *list = &fault;
+    Wblog__Quarantine q = WBLOG__QUARANTINE__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    for (size_t i = 2; i < arg.len && i < sizeof message; i++) {
+        message[i - 2] = arg.data[i] == 0 ? '0' : (char)arg.data[i];
+    }
+    fault.key = pb_borrow(bytes_of(&key, 1));
+    fault.sqlstate = sqlstate;
+    fault.message = message;
+    q.batch = batch_id(r, arg);
+    q.n_faults = 1;
+    q.faults = &list;
+    entry.quarantine = &q;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_QUARANTINE);
+}
+
+static void retry(struct run *r, struct bytes arg)
+{
+    uint8_t bytes[8];
+    ProtobufCBinaryData keys[8];
+    size_t n = arg.len < 8 ? arg.len : 8;
+    Wblog__FlushBegin begin = WBLOG__FLUSH_BEGIN__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    for (size_t i = 0; i < n; i++) {
+        bytes[i] = arg.data[i] % 8;
+        keys[i] = pb_borrow(bytes_of(&bytes[i], 1));
+    }
+    begin.n_quarantined = n;
+    begin.quarantined = keys;
+    entry.flush_begin = &begin;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_FLUSH_BEGIN);
+}
+
+/* The version of the first key that @arg names; another one when it says so. */
+static uint64_t version_of(const struct run *r, uint8_t key, struct bytes arg)
+{
+    const struct state_entry *e = state_find(group_state(r->group), bytes_of(&key, 1));
+    return (e == NULL ? 0 : e->version) + (arg.len > 1 ? arg.data[1] % 2 : 0);
+}
+
+static void drop_or_forget(struct run *r, struct bytes arg, bool drop)
+{
+    uint8_t key = arg.len > 0 ? arg.data[0] % 8 : 0;
+    Wblog__QuarantineDrop d = WBLOG__QUARANTINE_DROP__INIT;
+    Wblog__ForgetKey one = WBLOG__FORGET_KEY__INIT, *list = &one;
+    Wblog__Forget f = WBLOG__FORGET__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    if (drop) {
+        d.key = pb_borrow(bytes_of(&key, 1));
+        d.version = version_of(r, key, arg);
+        entry.quarantine_drop = &d;
+        command(r, &entry, WBLOG__ENTRY__COMMAND_QUARANTINE_DROP);
+        return;
+    }
+    one.key = pb_borrow(bytes_of(&key, 1));
+    one.version = version_of(r, key, arg);
+    f.n_keys = 1;
+    f.keys = &list;
+    entry.forget = &f;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_FORGET);
+}
+
+/* To so many batches ago, or to the one that the argument says. */
+static void go_back(struct run *r, struct bytes arg)
+{
+    const struct state *s = group_state(r->group);
+    Wblog__Rewind rewind = WBLOG__REWIND__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    rewind.last_batch = arg.len > 1 ? number(bytes_of(arg.data + 1, arg.len - 1)) : 0;
+    unsigned back = arg.len > 0 ? arg.data[0] % 8 : 0;
+    for (struct list *link = s->flushed.prev; arg.len <= 1 && link != &s->flushed; link = link->prev) {
+        rewind.last_batch = list_entry(link, struct state_flushed, link)->id;
+        if (back-- == 0) {
+            break;
+        }
+    }
+    entry.rewind = &rewind;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_REWIND);
+}
+
+static void control(struct run *r, struct bytes arg)
+{
+    Wblog__FlushControl c = WBLOG__FLUSH_CONTROL__INIT;
+    Wblog__LossAcknowledged seen = WBLOG__LOSS_ACKNOWLEDGED__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    if (arg.len == 0) {
+        entry.loss_acknowledged = &seen;
+        command(r, &entry, WBLOG__ENTRY__COMMAND_LOSS_ACKNOWLEDGED);
+        return;
+    }
+    c.has_paused = arg.data[0] & 1;
+    c.paused = arg.data[0] & 2;
+    c.has_rows_per_second = arg.data[0] & 4;
+    c.rows_per_second = arg.data[0];
+    c.has_batch_rows = arg.data[0] & 8;
+    c.batch_rows = arg.data[0];
+    entry.flush_control = &c;
+    command(r, &entry, WBLOG__ENTRY__COMMAND_FLUSH_CONTROL);
 }
 
 static void genesis(struct run *r)
@@ -429,6 +562,25 @@ static void take_step(struct run *r, enum step kind, struct bytes arg)
         return;
     case STEP_LIMITS:
         name_limits(r, arg);
+        return;
+    case STEP_QUARANTINE:
+        quarantine(r, arg);
+        return;
+    case STEP_RETRY:
+        retry(r, arg);
+        return;
+    case STEP_DROP:
+    case STEP_FORGET:
+        drop_or_forget(r, arg, kind == STEP_DROP);
+        return;
+    case STEP_REWIND:
+        go_back(r, arg);
+        return;
+    case STEP_CONTROL:
+        control(r, arg);
+        return;
+    case STEP_ACKNOWLEDGE:
+        control(r, bytes_of(NULL, 0));
         return;
     case STEP_RAW_ENTRY:
         raw_entry(r, arg);

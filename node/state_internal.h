@@ -1,4 +1,4 @@
-/* What state.c, state_clean.c, state_expiry.c, state_snapshot.c and state_check.c share: the moves that keep
+/* What the files state*.c share: the moves that keep
  * a state's sums right. Nobody else includes this. */
 #ifndef WB_NODE_STATE_INTERNAL_H
 #define WB_NODE_STATE_INTERNAL_H
@@ -33,6 +33,13 @@ void state_assign(struct state *s, struct state_entry *e, uint8_t type, struct v
     uint64_t expires_at_ms);
 /* Put @e, which is not queued, at the queue's tail. */
 void state_enqueue(struct state *s, struct state_entry *e, uint64_t first_dirty, uint64_t dirty_stamp_ms);
+/* Take @e out of the queue. If it is dirty in no other way it is clean then, and in no list. */
+void state_unqueue(struct state *s, struct state_entry *e);
+/* Put @e, which is not queued, before @position in the queue. */
+void state_enqueue_before(struct state *s, struct state_entry *e, struct list *position, uint64_t first_dirty,
+    uint64_t dirty_stamp_ms);
+/* Take @e out of its batch; likewise. */
+void state_batch_leave(struct state *s, struct state_entry *e);
 /* A new, empty batch behind those in flight. */
 struct state_batch *state_batch_add(struct state *s, uint64_t id);
 /* Put @e, which is in no batch, at the end of @b. Its bytes are counted as they are now. */
@@ -43,11 +50,37 @@ void state_batch_push(struct state *s, struct state_batch *b, struct state_entry
  * state_assign and state_enqueue or state_batch_push, or between its places: then it is in no list yet. */
 static inline bool state_entry_clean(const struct state_entry *e)
 {
-    return e->value != NULL && !state_entry_dirty(e);
+    return e->value != NULL && state_entry_evictable(e);
 }
+/* @e has lost a place: if nothing holds it any more it comes to those that may be evicted, or goes, when it is a
+ * delete that the database has. */
+void state_settle(struct state *s, struct state_entry *e);
 /* @e, which is clean, comes to those that may be evicted, or leaves them: before its size changes. */
 void state_clean_enter(struct state *s, struct state_entry *e);
 void state_clean_leave(struct state *s, struct state_entry *e);
+
+/* ---- state_quarantine.c ---- */
+/* Put @e, which is not there, into the quarantine, as the last one. */
+struct state_quarantine *state_quarantine_enter(struct state *s, struct state_entry *e, uint64_t first_dirty,
+    uint64_t dirty_stamp_ms, const char *sqlstate, struct bytes message);
+void state_quarantine_leave(struct state *s, struct state_entry *e);
+/* Memory of it, as state.bytes counts it. */
+uint64_t state_quarantine_bytes(const struct state_quarantine *q);
+
+/* ---- state_flushed.c ---- */
+enum { STATE_FLUSHED_BYTES = sizeof(struct state_flushed) + STATE_ALLOC_BYTES };
+/* A new record behind the others. */
+struct state_flushed *state_flushed_add(
+    struct state *s, uint64_t id, uint64_t first_dirty, uint64_t dirty_stamp_ms, uint64_t stamp_ms);
+/* @e's newest flush is @f now. */
+void state_retain(struct state *s, struct state_flushed *f, struct state_entry *e);
+/* @e is not remembered any more; it stays in no list. */
+void state_unretain(struct state *s, struct state_entry *e);
+/* The same, and what it wrote could not be written again. */
+void state_give_up(struct state *s, struct state_entry *e);
+/* Keep no more than is agreed. */
+void state_trim(struct state *s);
+void state_flushed_free_all(struct state *s);
 
 /* Set @e's expiry (0: none) and its place in the heap. */
 void state_set_expiry(struct state *s, struct state_entry *e, uint64_t expires_at_ms);

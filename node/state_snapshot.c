@@ -1,6 +1,6 @@
 /* Snapshots: what is replicated, as one wbsnap.Snapshot behind a header of 24 bytes:
  *
- *     0   "WBSNAP\0" and the format's number (2)
+ *     0   "WBSNAP\0" and the format's number (3)
  *     8   length of the message, little endian
  *     16  XXH3-64 of the message, little endian: the state's hash
  *
@@ -17,7 +17,7 @@
 #include "proto/snapshot.pb-c.h"
 
 enum { HEADER_BYTES = 24, LENGTH_AT = 8, HASH_AT = 16 };
-static const uint8_t magic[LENGTH_AT] = {'W', 'B', 'S', 'N', 'A', 'P', 0, 2};
+static const uint8_t magic[LENGTH_AT] = {'W', 'B', 'S', 'N', 'A', 'P', 0, 3};
 
 /* ---- Writing ---- */
 
@@ -81,12 +81,12 @@ static size_t bytes_size(struct bytes b)
     return 1 + varint_size(b.len) + b.len;
 }
 
-/* wbsnap.Entry: @e as it is now, at @place. */
+/* wbsnap.Entry: @e as it is now, at @place (NULL: its place is told elsewhere, or it has none). */
 static size_t entry_size(const struct state_entry *e, const struct dirty_place *place)
 {
     return bytes_size(state_entry_key(e)) + (e->value != NULL ? bytes_size(value_bytes(e->value)) : 0) +
            (e->type != VALUE_STRING ? 1 + varint_size(e->type) : 0) + 9 + (e->expires_at_ms != 0 ? 9 : 0) +
-           1 + varint_size(place->first_dirty) + 9;
+           (place != NULL ? 1 + varint_size(place->first_dirty) + 9 : 0);
 }
 
 static uint8_t *put_entry(uint8_t *at, const struct state_entry *e, const struct dirty_place *place)
@@ -101,6 +101,9 @@ static uint8_t *put_entry(uint8_t *at, const struct state_entry *e, const struct
     at = put_fixed64(at, 4, e->version);
     if (e->expires_at_ms != 0) {
         at = put_fixed64(at, 5, e->expires_at_ms);
+    }
+    if (place == NULL) {
+        return at;
     }
     at = put_number(at, 6, place->first_dirty);
     return put_fixed64(at, 7, place->dirty_stamp_ms);
@@ -125,6 +128,66 @@ static uint8_t *put_place(uint8_t *at, const struct state_entry *e)
     if (e->queued.first_dirty == 0) {
         at = put_varint(put_key(at, 4, 2), entry_size(e, &e->batched));
         at = put_entry(at, e, &e->batched);
+    }
+    return at;
+}
+
+static size_t message_size(size_t size)
+{
+    return 1 + varint_size(size) + size;
+}
+
+/* wbsnap.Quarantined: with the entry, unless that is in a list before. */
+static bool quarantined_has_entry(const struct state_entry *e)
+{
+    return e->queued.first_dirty == 0 && e->batch == NULL;
+}
+
+static size_t quarantined_size(const struct state_quarantine *q)
+{
+    const struct state_entry *e = q->entry;
+    return bytes_size(state_entry_key(e)) + 1 + varint_size(q->first_dirty) + 9 + 9 + 1 +
+           varint_size(q->attempts) + bytes_size(bytes_of(q->sqlstate, strlen(q->sqlstate))) +
+           bytes_size(bytes_of(q->message, strlen(q->message))) + 1 + varint_size(q->refused_version) +
+           (quarantined_has_entry(e) ? message_size(entry_size(e, NULL)) : 0);
+}
+
+static uint8_t *put_quarantined(uint8_t *at, const struct state_quarantine *q)
+{
+    const struct state_entry *e = q->entry;
+    at = put_bytes(at, 1, state_entry_key(e));
+    at = put_number(at, 2, q->first_dirty);
+    at = put_fixed64(at, 3, q->dirty_stamp_ms);
+    at = put_fixed64(at, 4, q->refused_stamp_ms);
+    at = put_number(at, 5, q->attempts);
+    at = put_bytes(at, 6, bytes_of(q->sqlstate, strlen(q->sqlstate)));
+    at = put_bytes(at, 7, bytes_of(q->message, strlen(q->message)));
+    at = put_number(at, 8, q->refused_version);
+    if (quarantined_has_entry(e)) {
+        at = put_varint(put_key(at, 9, 2), entry_size(e, NULL));
+        at = put_entry(at, e, NULL);
+    }
+    return at;
+}
+
+/* wbsnap.Retained: likewise. */
+static const struct state_entry *retained_entry(const struct list *link)
+{
+    return list_entry((struct list *)(uintptr_t)link, struct state_entry, retained);
+}
+
+static size_t retained_size(const struct state_entry *e)
+{
+    return bytes_size(state_entry_key(e)) +
+           (!state_entry_dirty(e) ? message_size(entry_size(e, NULL)) : 0);
+}
+
+static uint8_t *put_retained(uint8_t *at, const struct state_entry *e)
+{
+    at = put_bytes(at, 1, state_entry_key(e));
+    if (!state_entry_dirty(e)) {
+        at = put_varint(put_key(at, 2, 2), entry_size(e, NULL));
+        at = put_entry(at, e, NULL);
     }
     return at;
 }
@@ -160,7 +223,26 @@ static void put_scalars(const struct state *s, struct buf *out)
         m.has_claimed = 1;
         m.claimed = 1;
     }
-    m.last_batch = s->last_batch;
+    Wbsnap__Flush f = WBSNAP__FLUSH__INIT;
+    f.last_batch = s->last_batch;
+    f.newest_batch = s->newest_batch;
+    f.recover_index = s->recover_index;
+    f.rewinds = s->rewinds;
+    f.lost = s->lost;
+    f.lost_stamp_ms = s->lost_stamp_ms;
+    f.has_retention_ms = f.has_retention_bytes = s->retention_named;
+    f.retention_ms = s->retention_ms;
+    f.retention_bytes = s->retention_bytes;
+    f.has_paused = f.paused = s->control.paused;
+    f.has_rows_per_second = s->control.has_rows_per_second;
+    f.rows_per_second = s->control.rows_per_second;
+    f.has_batch_rows = s->control.has_batch_rows;
+    f.batch_rows = s->control.batch_rows;
+    f.has_batch_bytes = s->control.has_batch_bytes;
+    f.batch_bytes = s->control.batch_bytes;
+    f.has_age_ms = s->control.has_age_ms;
+    f.age_ms = s->control.age_ms;
+    m.flush = &f;
     pb_pack(&m.base, out);
 }
 
@@ -184,7 +266,7 @@ static void put_queued(const struct state_entry *e, struct buf *out)
 
 static void put_batch(const struct state_batch *b, struct buf *out)
 {
-    size_t size = 1 + varint_size(b->id);
+    size_t size = 1 + varint_size(b->id) + (b->retry ? 2 : 0) + 1 + varint_size(b->first_dirty) + 9;
     list_for_each (link, tmp, &b->places) {
         size_t place = place_size(state_batch_entry(link));
         size += 1 + varint_size(place) + place;
@@ -196,6 +278,44 @@ static void put_batch(const struct state_batch *b, struct buf *out)
         const struct state_entry *e = state_batch_entry(link);
         at = put_varint(put_key(at, 2, 2), place_size(e));
         at = put_place(at, e);
+    }
+    if (b->retry) {
+        at = put_number(at, 3, 1);
+    }
+    at = put_number(at, 4, b->first_dirty);
+    commit(out, put_fixed64(at, 5, b->dirty_stamp_ms));
+}
+
+static void put_quarantine(const struct state_quarantine *q, struct buf *out)
+{
+    size_t size = quarantined_size(q);
+    uint8_t *at = begin(out, size);
+    at = put_varint(put_key(at, 14, 2), size);
+    commit(out, put_quarantined(at, q));
+}
+
+static void put_flushed(const struct state_flushed *f, struct buf *out)
+{
+    size_t size =
+        1 + varint_size(f->id) + 1 + varint_size(f->first_dirty) + 9 + 9 + 1 + varint_size(f->trimmed) +
+        (f->undone ? 2 : 0);
+    list_for_each (link, tmp, &f->places) {
+        size += message_size(retained_size(retained_entry(link)));
+    }
+    uint8_t *at = begin(out, size);
+    at = put_varint(put_key(at, 15, 2), size);
+    at = put_number(at, 1, f->id);
+    at = put_number(at, 2, f->first_dirty);
+    at = put_fixed64(at, 3, f->dirty_stamp_ms);
+    at = put_fixed64(at, 4, f->stamp_ms);
+    at = put_number(at, 5, f->trimmed);
+    list_for_each (link, tmp, &f->places) {
+        const struct state_entry *e = retained_entry(link);
+        at = put_varint(put_key(at, 6, 2), retained_size(e));
+        at = put_retained(at, e);
+    }
+    if (f->undone) {
+        at = put_number(at, 7, 1);
     }
     commit(out, at);
 }
@@ -259,6 +379,12 @@ static uint64_t put_message(const struct state *s, struct buf *out)
         put_batch(list_entry(link, struct state_batch, link), out);
     }
     put_sessions(&s->sessions, out);
+    list_for_each (link, tmp, &s->quarantine) {
+        put_quarantine(list_entry(link, struct state_quarantine, link), out);
+    }
+    list_for_each (link, tmp, &s->flushed) {
+        put_flushed(list_entry(link, struct state_flushed, link), out);
+    }
     CHECK(!out->failed);
     return XXH3_64bits(out->data + start, out->len - start);
 }
@@ -271,7 +397,9 @@ void state_snapshot(const struct state *s, struct buf *out)
     buf_append(out, header, sizeof header); /* length and hash are known at the end */
     /* What sessions and results count for is more than their framing. */
     buf_reserve(out,
-        s->dirty_bytes + (s->queued_entries + s->batched_entries) * ENTRY_FRAMING_BYTES + s->sessions.bytes);
+        s->dirty_bytes + s->retained_bytes +
+            (s->queued_entries + s->batched_entries + s->flushed_count) * ENTRY_FRAMING_BYTES +
+            s->sessions.bytes);
     uint64_t hash = put_message(s, out);
     CHECK(!out->failed);
     store_le64(out->data + at + LENGTH_AT, out->len - at - HEADER_BYTES);
@@ -290,9 +418,10 @@ uint64_t state_hash(const struct state *s)
 bool state_hash_is_cheap(const struct state *s)
 {
     enum { ELEMENTS_MAX = 10000, BYTES_MAX = 8 * 1024 * 1024 };
-    return s->queued_entries + s->batched_entries + s->sessions.count + s->sessions.result_count <=
+    return s->queued_entries + s->batched_entries + s->quarantined + s->flushed_count + s->retained +
+                   s->sessions.count + s->sessions.result_count <=
                ELEMENTS_MAX &&
-           s->dirty_bytes + s->sessions.bytes <= BYTES_MAX;
+           s->dirty_bytes + s->retained_bytes + s->sessions.bytes <= BYTES_MAX;
 }
 
 /* ---- Reading ---- */
@@ -308,8 +437,11 @@ static bool frame_is_whole(struct bytes raw)
 static bool read_scalars(struct state *s, const Wbsnap__Snapshot *m)
 {
     bool born = m->has_cluster_id;
+    const Wbsnap__Flush *f = m->flush;
     if ((bool)m->has_group_count != born || (bool)m->has_version_base != born ||
-        m->last_batch > m->applied_index) {
+        f->last_batch > f->newest_batch || f->newest_batch > m->applied_index ||
+        (bool)f->has_retention_ms != (bool)f->has_retention_bytes || f->recover_index > m->applied_index ||
+        f->lost_stamp_ms > m->stamp_ms) {
         return false;
     }
     if (born &&
@@ -321,7 +453,26 @@ static bool read_scalars(struct state *s, const Wbsnap__Snapshot *m)
     }
     s->applied_index = m->applied_index;
     s->stamp_ms = m->stamp_ms;
-    s->last_batch = m->last_batch;
+    s->last_batch = f->last_batch;
+    s->newest_batch = f->newest_batch;
+    s->recover_index = f->recover_index;
+    s->rewinds = f->rewinds;
+    s->lost = f->lost;
+    s->lost_stamp_ms = f->lost_stamp_ms;
+    s->retention_named = f->has_retention_ms;
+    s->retention_ms = f->retention_ms;
+    s->retention_bytes = f->retention_bytes;
+    s->control = (struct state_control){
+        .paused = f->has_paused && f->paused,
+        .has_rows_per_second = f->has_rows_per_second,
+        .rows_per_second = f->rows_per_second,
+        .has_batch_rows = f->has_batch_rows,
+        .batch_rows = f->batch_rows,
+        .has_batch_bytes = f->has_batch_bytes,
+        .batch_bytes = f->batch_bytes,
+        .has_age_ms = f->has_age_ms,
+        .age_ms = f->age_ms,
+    };
     s->claimed = m->has_claimed;
     s->born = born;
     if (born) {
@@ -367,7 +518,8 @@ static bool read_queue(struct state *s, const Wbsnap__Snapshot *m)
     struct dirty_place last = {0};
     for (size_t i = 0; i < m->n_queue; i++) {
         const Wbsnap__Entry *entry = m->queue[i];
-        if (!place_follows(s, &last, entry->first_dirty, entry->dirty_stamp_ms)) {
+        if (!entry->has_first_dirty || !entry->has_dirty_stamp_ms ||
+            !place_follows(s, &last, entry->first_dirty, entry->dirty_stamp_ms)) {
             return false;
         }
         struct state_entry *e = read_entry(s, entry);
@@ -396,14 +548,13 @@ static struct state_entry *read_place_entry(struct state *s, const Wbsnap__Place
 
 static bool read_batch(struct state *s, const Wbsnap__Batch *m, struct dirty_place *last)
 {
-    if (m->n_places == 0) {
-        return false;
-    }
     struct state_batch *b = state_batch_add(s, m->id);
+    b->retry = m->has_retry && m->retry;
     for (size_t i = 0; i < m->n_places; i++) {
         const Wbsnap__Place *place = m->places[i];
-        if (place->first_dirty >= m->id ||
-            !place_follows(s, last, place->first_dirty, place->dirty_stamp_ms)) {
+        struct dirty_place any = {0};
+        if (place->first_dirty >= m->id || !place_follows(s, b->retry ? &any : last, place->first_dirty,
+                                               place->dirty_stamp_ms)) {
             return false;
         }
         struct state_entry *e = read_place_entry(s, place, m->id);
@@ -412,6 +563,11 @@ static bool read_batch(struct state *s, const Wbsnap__Batch *m, struct dirty_pla
         }
         state_batch_push(s, b, e, place->first_dirty, place->dirty_stamp_ms);
     }
+    if (m->first_dirty == 0 || m->first_dirty >= m->id || (b->rows > 0 && m->first_dirty > b->first_dirty)) {
+        return false;
+    }
+    b->first_dirty = m->first_dirty;
+    b->dirty_stamp_ms = m->dirty_stamp_ms;
     return true;
 }
 
@@ -421,7 +577,7 @@ static bool read_batches(struct state *s, const Wbsnap__Snapshot *m)
     uint64_t id = s->last_batch;
     for (size_t i = 0; i < m->n_batches; i++) {
         const Wbsnap__Batch *batch = m->batches[i];
-        if (batch->id <= id || batch->id > s->applied_index || !read_batch(s, batch, &last)) {
+        if (batch->id <= id || batch->id > s->newest_batch || !read_batch(s, batch, &last)) {
             return false;
         }
         id = batch->id;
@@ -431,6 +587,74 @@ static bool read_batches(struct state *s, const Wbsnap__Snapshot *m)
     }
     /* The queue goes on where the batches end. */
     return place_follows(s, &last, m->queue[0]->first_dirty, m->queue[0]->dirty_stamp_ms);
+}
+
+/* The entry of @key: described by @m, or, without one, in one of the lists before. */
+static struct state_entry *read_other_entry(struct state *s, struct bytes key, const Wbsnap__Entry *m)
+{
+    if (m == NULL) {
+        struct state_entry *e = state_find(s, key);
+        return e != NULL && state_entry_dirty(e) ? e : NULL;
+    }
+    return bytes_equal(key, pb_bytes(m->key)) && !m->has_first_dirty && !m->has_dirty_stamp_ms
+               ? read_entry(s, m)
+               : NULL;
+}
+
+static bool read_quarantine(struct state *s, const Wbsnap__Snapshot *m)
+{
+    for (size_t i = 0; i < m->n_quarantine; i++) {
+        const Wbsnap__Quarantined *q = m->quarantine[i];
+        struct state_entry *e = read_other_entry(s, pb_bytes(q->key), q->entry);
+        if (e == NULL || e->quarantine != NULL || (q->entry == NULL && (e->batch == NULL || !e->batch->retry)) ||
+            q->first_dirty == 0 || q->first_dirty > s->applied_index || q->dirty_stamp_ms > s->stamp_ms ||
+            q->refused_stamp_ms > s->stamp_ms || q->attempts == 0 || strlen(q->sqlstate) > 5 ||
+            strlen(q->message) > STATE_FAULT_MESSAGE_MAX) {
+            return false;
+        }
+        struct state_quarantine *mark = state_quarantine_enter(s, e, q->first_dirty, q->dirty_stamp_ms,
+            q->sqlstate, bytes_of(q->message, strlen(q->message)));
+        mark->refused_stamp_ms = q->refused_stamp_ms;
+        mark->refused_version = q->refused_version;
+        mark->attempts = q->attempts;
+    }
+    list_for_each (link, tmp, &s->batches) {
+        struct state_batch *b = list_entry(link, struct state_batch, link);
+        list_for_each (place, tmp2, &b->places) {
+            if (b->retry != (state_batch_entry(place)->quarantine != NULL)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool read_flushed(struct state *s, const Wbsnap__Snapshot *m)
+{
+    uint64_t id = 0;
+    for (size_t i = 0; i < m->n_flushed; i++) {
+        const Wbsnap__Flushed *f = m->flushed[i];
+        if (f->id <= id || f->id > s->newest_batch || f->first_dirty == 0 || f->first_dirty >= f->id ||
+            f->dirty_stamp_ms > s->stamp_ms || f->stamp_ms > s->stamp_ms) {
+            return false;
+        }
+        id = f->id;
+        struct state_flushed *to =
+            state_flushed_add(s, f->id, f->first_dirty, f->dirty_stamp_ms, f->stamp_ms);
+        to->trimmed = f->trimmed;
+        to->undone = f->has_undone && f->undone;
+        if (to->undone ? f->n_retained > 0 : f->id > s->last_batch) {
+            return false;
+        }
+        for (size_t r = 0; r < f->n_retained; r++) {
+            struct state_entry *e = read_other_entry(s, pb_bytes(f->retained[r]->key), f->retained[r]->entry);
+            if (e == NULL || e->flushed != NULL) {
+                return false;
+            }
+            state_retain(s, to, e);
+        }
+    }
+    return true;
 }
 
 /* Was a session of this id opened by a log entry that has applied? See state_session_id. */
@@ -471,7 +695,8 @@ static bool read_message(struct state *s, struct bytes message, struct arena *ar
 {
     const Wbsnap__Snapshot *m =
         (const Wbsnap__Snapshot *)pb_unpack(&wbsnap__snapshot__descriptor, message, arena);
-    return m != NULL && read_scalars(s, m) && read_queue(s, m) && read_batches(s, m) && read_sessions(s, m);
+    return m != NULL && read_scalars(s, m) && read_queue(s, m) && read_batches(s, m) && read_sessions(s, m) &&
+           read_quarantine(s, m) && read_flushed(s, m);
 }
 
 /* Move all of @from to the uninitialised @to: the heads of the lists change their place. */
@@ -482,6 +707,10 @@ static void move(struct state *to, struct state *from)
     list_splice_back(&to->queue, &from->queue);
     list_init(&to->batches);
     list_splice_back(&to->batches, &from->batches);
+    list_init(&to->quarantine);
+    list_splice_back(&to->quarantine, &from->quarantine);
+    list_init(&to->flushed);
+    list_splice_back(&to->flushed, &from->flushed);
     list_init(&to->absent); /* a snapshot has none */
     sessions_move(&to->sessions, &from->sessions);
 }

@@ -20,6 +20,7 @@
 #include "node/evict.h"
 #include "node/state.h"
 #include "node/state_check.h"
+#include "node/state_internal.h"
 
 /* Stamps of the tests: a log entry's index tells its stamp. */
 static inline uint64_t stamp_of(uint64_t index)
@@ -85,10 +86,11 @@ static inline bool flush_abort(struct state *s, uint64_t index, uint64_t from_ba
     return state_apply_flush_abort(s, from_batch);
 }
 
-/* The memory of @s without what the eviction policy keeps for itself, which depends on what it has seen. */
+/* The memory of @s without what the eviction policy keeps for itself, and the records of flushed batches, which
+ * depend on what it has seen. */
 static inline uint64_t memory(const struct state *s)
 {
-    return s->bytes - evict_bytes(s->evict);
+    return s->bytes - evict_bytes(s->evict) - s->flushed_count * STATE_FLUSHED_BYTES;
 }
 
 /* Assert batches and queue, as "[7: a@1 b@2] [9: c@4] a@8 d@10": batches with their ids, then the queue, each

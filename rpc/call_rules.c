@@ -60,6 +60,7 @@ struct call_verdict call_judge_answer(struct call_kinship call, uint32_t status)
     case STATUS_NOT_A_NUMBER:
     case STATUS_OUT_OF_RANGE:
     case STATUS_WRONG_TYPE:
+    case STATUS_QUARANTINED: /* done; and waiting longer would not bring it into the database */
         return report((int)status);
     default:
         /* An error that does not say whether something was done. */

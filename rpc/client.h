@@ -5,6 +5,8 @@
  *   wbcache_many.c    mget, mset, mdel: calls split over groups
  *   wbcache_wait.c    flush and wait
  *   wbcache_scan.c    scans
+ *   wbcache_admin.c   what operators ask: key status, flush control, forget
+ *   wbcache_quarantine.c, wbcache_verify.c   the same, of refused rows; memory compared with PostgreSQL
  *   client_session.c  sessions: each write's sequence number
  *   wbcache_status.c  status
  *   client_call.c     a call's life
@@ -64,7 +66,17 @@ struct client_conn;
  * Invariant: WAITING is in wbcache.waiting; ON_CONN is in its connection's calls and has an id that answers
  * can name; DONE is in no list but, when pipelined, wbcache.done. Until DONE it is in wbcache.by_deadline. */
 enum call_state { CALL_IDLE, CALL_WAITING, CALL_ON_CONN, CALL_DONE };
-enum call_kind { CALL_READ, CALL_WRITE, CALL_WAIT, CALL_SCAN, CALL_SESSION, CALL_TOPOLOGY, CALL_STATUS };
+enum call_kind {
+    CALL_READ,
+    CALL_WRITE,
+    CALL_WAIT,
+    CALL_SCAN,
+    CALL_SESSION,
+    CALL_TOPOLOGY,
+    CALL_STATUS,
+    CALL_ADMIN,     /* an operator's: doing it twice is harmless */
+    CALL_ADMIN_ONCE /* it is not, and there are no sessions for it: what is in doubt is UNKNOWN */
+};
 enum call_owner {
     CALL_OF_BLOCKING, /* the blocking function that began it takes it back when DONE */
     CALL_PIPELINED,   /* goes to wbcache.done */
@@ -176,6 +188,7 @@ struct wbcache {
     struct call *shown; /* whose reply the caller is looking at */
     struct client_session sessions[LIMIT_GROUPS];
     struct wbcache_key *scan_keys; /* of the scan's last step */
+    void *shown_rows;              /* what the last call of an operator's has given, in one piece */
     bool leader_missed;            /* some call cannot go for want of a leader */
     uint64_t ask_at_ms;            /* next Topology question */
     unsigned ask_turn;
@@ -284,5 +297,42 @@ int client_check_key(struct wbcache *cache, const char *what, const void *key, s
 int client_check_value(struct wbcache *cache, const char *what, const void *value, size_t value_len);
 /* Wait until the group count is known. OK, or UNAVAILABLE at @deadline_ms. */
 int client_need_topology(struct wbcache *cache, uint64_t deadline_ms);
+
+/* ---- wbcache_admin.c ---- */
+
+/* Ask the leader of @group; the public function is @what. OK: *@out is the answered call, which is freed with
+ * the next public call, or before by cache->shown. */
+int client_ask_group(struct wbcache *cache, const char *what, enum call_kind kind, uint32_t group,
+    Wbrpc__Request__OpCase op, const ProtobufCMessage *message, const Wbrpc__Response **out);
+/* The node answered OK, and not what was asked. */
+int client_misfit(struct wbcache *cache, const char *what);
+/* The group is one of the cluster's, whose topology is known then. */
+int client_check_group(struct wbcache *cache, const char *what, unsigned group);
+/* Memory for @n rows of @size that the caller looks at until the next public call. NULL: no memory. */
+void *client_show_rows(struct wbcache *cache, size_t n, size_t size);
+
+/* Keys of one group at a time, in pieces that fit into a request. */
+struct client_pieces {
+    const struct wbcache_key *keys;
+    size_t n;
+    uint32_t *groups; /* of each key; malloc'd */
+    size_t next;
+    size_t keys_max;                            /* of a piece */
+    ProtobufCBinaryData at[LIMIT_REQUEST_KEYS]; /* the piece */
+    size_t items[LIMIT_REQUEST_KEYS];           /* which of the keys they are */
+    size_t n_at;
+    uint32_t group; /* of the piece */
+};
+/* Check the keys and sort them out. OK: free it with client_pieces_free. */
+int client_pieces_begin(struct wbcache *cache, const char *what, const struct wbcache_key *keys, size_t n,
+    size_t keys_max, struct client_pieces **out);
+/* The next piece. False: that was all. */
+bool client_pieces_next(struct wbcache *cache, struct client_pieces *p);
+void client_pieces_free(struct client_pieces *p);
+/* As the library shows them; NULL: none. */
+struct wbcache_flush_settings client_settings(const Wbrpc__FlushSettings *from);
+/* One quarantined row as the library shows it. */
+void client_show_quarantined(
+    const Wbrpc__QuarantinedKey *from, uint32_t group, struct wbcache_quarantined *to);
 
 #endif

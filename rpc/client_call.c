@@ -11,8 +11,9 @@ enum { ID_PLACE_BITS = 24, FREE_BODY_BYTES = 4096 };
 
 static struct call_kinship call_kinship(const struct call *call)
 {
-    return (struct call_kinship){
-        .write = call->kind == CALL_WRITE, .once = call->session != 0, .perhaps_done = call->perhaps_done};
+    return (struct call_kinship){.write = call->kind == CALL_WRITE || call->kind == CALL_ADMIN_ONCE,
+        .once = call->session != 0,
+        .perhaps_done = call->perhaps_done};
 }
 
 /* ---- Memory ---- */
@@ -144,7 +145,8 @@ void client_call_finish(struct wbcache *cache, struct call *call, int code, cons
     if (call->kind == CALL_WAIT && code == WBCACHE_TIMEOUT) {
         call->code = code = WBCACHE_NOT_FLUSHED; /* nothing was to be done: only this much is not known */
     }
-    if (call->replicated != NULL && code != WBCACHE_OK) { /* that much is known, whatever came after it */
+    if (call->replicated != NULL && code != WBCACHE_OK &&
+        code != WBCACHE_QUARANTINED) { /* that much is known, whatever came after it */
         call_release_response(call);
         call->code = code = WBCACHE_NOT_FLUSHED;
         call->response = call->replicated;
@@ -487,8 +489,9 @@ static bool answer_fits(const struct call *call, int code, const Wbrpc__Response
     if (code == WBCACHE_OK && call->kind == CALL_SCAN) {
         return response->scan != NULL;
     }
-    bool has_results = code == WBCACHE_OK || code == WBCACHE_CONDITION_FAILED ||
-                       (code == WBCACHE_NOT_FLUSHED && call->kind == CALL_WRITE);
+    bool has_results =
+        code == WBCACHE_OK || code == WBCACHE_CONDITION_FAILED ||
+        ((code == WBCACHE_NOT_FLUSHED || code == WBCACHE_QUARANTINED) && call->kind == CALL_WRITE);
     return !has_results || response->n_results == call->n_results;
 }
 
@@ -496,7 +499,7 @@ static bool answer_fits(const struct call *call, int code, const Wbrpc__Response
 static bool call_complete(struct wbcache *cache, struct call *call, int code, Wbrpc__Response *response)
 {
     if (!answer_fits(call, code, response)) {
-        client_call_finish(cache, call, call->kind == CALL_WRITE ? WBCACHE_UNKNOWN : WBCACHE_INTERNAL,
+        client_call_finish(cache, call, call_kinship(call).write ? WBCACHE_UNKNOWN : WBCACHE_INTERNAL,
             "the node's answer does not fit the request");
         return false;
     }
@@ -579,7 +582,8 @@ void client_calls_recall(struct wbcache *cache, struct client_conn *conn, uint64
 {
     list_for_each (it, tmp, &conn->calls) {
         struct call *call = list_entry(it, struct call, link);
-        bool repeatable = call->kind != CALL_WRITE || call->session != 0;
+        struct call_kinship kin = call_kinship(call);
+        bool repeatable = !kin.write || kin.once;
         if (repeatable && call->node == CLUSTER_MAP_NOBODY) {
             call->perhaps_done = call->kind == CALL_WRITE; /* it is on its way there all the same */
             int code = call->perhaps_done ? WBCACHE_UNKNOWN : WBCACHE_UNAVAILABLE;

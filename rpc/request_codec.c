@@ -94,11 +94,12 @@ static enum status scan_flat(struct bytes message, unsigned max)
     return STATUS_OK;
 }
 
-static enum status scan_set(struct bytes message)
+/* At most @max fields, each of which may be a message without lists. */
+static enum status scan_nested(struct bytes message, unsigned max)
 {
     struct field f;
     for (unsigned n = 0; message.len > 0; n++) {
-        if (n == LIMIT_REQUEST_KEYS + OPTION_FIELDS_MAX) {
+        if (n == max) {
             return STATUS_TOO_BIG;
         }
         if (!take_field(&message, &f)) {
@@ -118,14 +119,20 @@ static enum status scan_content(const struct field *f, bool *operation)
     *operation = true;
     switch (f->number) {
     case WBRPC__REQUEST__OP_SET:
-        return scan_set(f->content);
+        return scan_nested(f->content, LIMIT_REQUEST_KEYS + OPTION_FIELDS_MAX);
     case WBRPC__REQUEST__OP_GET:
     case WBRPC__REQUEST__OP_EXISTS:
     case WBRPC__REQUEST__OP_INSPECT:
+    case WBRPC__REQUEST__OP_KEY_STATUS:
         return scan_flat(f->content, LIMIT_REQUEST_KEYS);
     case WBRPC__REQUEST__OP_DEL:
     case WBRPC__REQUEST__OP_EXPIRE:
+    case WBRPC__REQUEST__OP_QUARANTINE:
         return scan_flat(f->content, LIMIT_REQUEST_KEYS + OPTION_FIELDS_MAX);
+    case WBRPC__REQUEST__OP_FORGET: /* each key has its version */
+        return scan_flat(f->content, 2 * LIMIT_REQUEST_KEYS + OPTION_FIELDS_MAX);
+    case WBRPC__REQUEST__OP_FLUSH_CONTROL:
+        return scan_nested(f->content, SMALL_FIELDS_MAX);
     case WBRPC__REQUEST__OP_INCR:
     case WBRPC__REQUEST__OP_APPEND:
     case WBRPC__REQUEST__OP_FLUSH:
@@ -134,6 +141,8 @@ static enum status scan_content(const struct field *f, bool *operation)
     case WBRPC__REQUEST__OP_OPEN_SESSION:
     case WBRPC__REQUEST__OP_TOPOLOGY:
     case WBRPC__REQUEST__OP_STATUS:
+    case WBRPC__REQUEST__OP_VERIFY:
+    case WBRPC__REQUEST__OP_NODE_CONTROL:
         return scan_flat(f->content, SMALL_FIELDS_MAX);
     case FIELD_ONCE:
         *operation = false;

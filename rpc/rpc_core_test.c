@@ -301,6 +301,13 @@ static void lists_take_so_many_keys_and_their_options_and_no_more(void **state)
     const struct bytes key = {(const uint8_t *)"\x0a\x00", 2}, option = {(const uint8_t *)"\x20\x01", 2};
     const struct bytes entry = {(const uint8_t *)"\x0a\x04\x0a\x00\x12\x00", 6};
     const struct bytes incr = {(const uint8_t *)"\x0a\x00\x10\x02", 4};
+    const struct bytes forgotten = {(const uint8_t *)"\x0a\x00\x11\x01\0\0\0\0\0\0\0", 11};
+    const struct bytes control = {(const uint8_t *)"\x08\x01\x12\x02\x20\x01", 6};
+    const struct bytes flooded = {(const uint8_t *)"\x08\x01\x12\x22\x20\x01\x20\x01\x20\x01\x20\x01"
+                                                   "\x20\x01\x20\x01\x20\x01\x20\x01\x20\x01\x20\x01"
+                                                   "\x20\x01\x20\x01\x20\x01\x20\x01\x20\x01\x20\x01"
+                                                   "\x20\x01",
+        38};
     struct {
         Wbrpc__Request__OpCase op;
         struct bytes piece;
@@ -321,6 +328,17 @@ static void lists_take_so_many_keys_and_their_options_and_no_more(void **state)
         {WBRPC__REQUEST__OP_WAIT, option, 17, 0, STATUS_TOO_BIG},
         {WBRPC__REQUEST__OP_SCAN, option, 17, 0, STATUS_TOO_BIG},
         {WBRPC__REQUEST__OP_OPEN_SESSION, option, 17, 0, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_KEY_STATUS, key, LIMIT_REQUEST_KEYS, 0, STATUS_OK},
+        {WBRPC__REQUEST__OP_KEY_STATUS, key, LIMIT_REQUEST_KEYS, 1, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_QUARANTINE, key, LIMIT_REQUEST_KEYS, 17, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_FORGET, forgotten, LIMIT_REQUEST_KEYS, 16, STATUS_OK},
+        {WBRPC__REQUEST__OP_FORGET, forgotten, LIMIT_REQUEST_KEYS, 17, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_FLUSH_CONTROL, control, 1, 12, STATUS_OK},
+        {WBRPC__REQUEST__OP_FLUSH_CONTROL, control, 1, 15, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_FLUSH_CONTROL, flooded, 1, 0, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_VERIFY, option, 17, 0, STATUS_TOO_BIG},
+        {WBRPC__REQUEST__OP_NODE_CONTROL, option, 16, 0, STATUS_OK},
+        {WBRPC__REQUEST__OP_NODE_CONTROL, option, 17, 0, STATUS_TOO_BIG},
     };
     struct buf content;
     buf_init(&content);
@@ -631,6 +649,7 @@ static void in_a_session_what_may_have_been_done_is_tried_again_until_it_is_know
         {STATUS_HALTED, REPORT, STATUS_HALTED, RETRY, STATUS_UNKNOWN},
         {STATUS_NO_SPACE, RETRY, STATUS_NO_SPACE, RETRY, STATUS_UNKNOWN},
         {STATUS_NOT_FLUSHED, RETRY, STATUS_NOT_FLUSHED, RETRY, STATUS_NOT_FLUSHED},
+        {STATUS_QUARANTINED, REPORT, STATUS_QUARANTINED, REPORT, STATUS_QUARANTINED},
         {STATUS_SESSION_EXPIRED, CALL_NEXT_RENUMBER, STATUS_UNAVAILABLE, REPORT, STATUS_UNKNOWN},
         {4711, REPORT, STATUS_UNKNOWN, REPORT, STATUS_UNKNOWN},
     };

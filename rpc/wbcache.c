@@ -16,7 +16,8 @@
 _Static_assert((int)WBCACHE_UNKNOWN == (int)STATUS_UNKNOWN && (int)WBCACHE_NO_SPACE == (int)STATUS_NO_SPACE &&
                    (int)WBCACHE_CLOSED == (int)STATUS_CLOSED && (int)WBCACHE_AGAIN == (int)STATUS_AGAIN &&
                    (int)WBCACHE_NOT_FLUSHED == (int)STATUS_NOT_FLUSHED &&
-                   (int)WBCACHE_SESSION_EXPIRED == (int)STATUS_SESSION_EXPIRED,
+                   (int)WBCACHE_SESSION_EXPIRED == (int)STATUS_SESSION_EXPIRED &&
+                   (int)WBCACHE_QUARANTINED == (int)STATUS_QUARANTINED,
     "wbcache_result_code follows proto/base/status.h");
 
 /* ---- Messages ---- */
@@ -63,6 +64,8 @@ void client_enter(struct wbcache *cache)
         client_call_free(cache, cache->shown);
         cache->shown = NULL;
     }
+    free(cache->shown_rows);
+    cache->shown_rows = NULL;
 }
 
 /* ---- Opening and closing ---- */

@@ -59,6 +59,7 @@ enum wbcache_result_code {
     WBCACHE_OUT_OF_RANGE = 23,     /* incr: the sum has more than 64 bits; nothing was done */
     WBCACHE_WRONG_TYPE = 24,
     WBCACHE_SESSION_EXPIRED = 25, /* handled inside the library: it becomes UNKNOWN or a new try */
+    WBCACHE_QUARANTINED = 26,     /* level FLUSHED: done and replicated, but PostgreSQL refuses the row */
 };
 
 struct wbcache;
@@ -177,7 +178,8 @@ struct wbcache_op {
     uint64_t expire_after_ms; /* set, expire; 0: not given */
     uint64_t expire_at_ms;    /* since 1970; 0: not given. By the leader's clock */
     enum wbcache_expire_if expire_if;
-    enum wbcache_level level; /* writes. FLUSHED: NOT_FLUSHED when the deadline comes first */
+    enum wbcache_level level; /* writes. FLUSHED: NOT_FLUSHED when the deadline comes first, QUARANTINED when
+                                 PostgreSQL refuses the row; the write is done all the same */
     bool stale; /* reads: from the memory of any node, preferably one without the leader's work; may be old */
 };
 
@@ -254,6 +256,18 @@ WBCACHE_API size_t wbcache_pending(const struct wbcache *cache);
 /* Where a key lives: its slot and its group. */
 WBCACHE_API int wbcache_locate(
     struct wbcache *cache, const void *key, size_t key_len, unsigned *slot, unsigned *group);
+/* How many groups the cluster has: they are numbered from 0. */
+WBCACHE_API int wbcache_group_count(struct wbcache *cache, unsigned *count);
+
+/* How a group flushes. In a change and in what operators have set, only what has its has_... counts. */
+struct wbcache_flush_settings {
+    bool has_paused, has_rows_per_second, has_batch_rows, has_batch_bytes, has_age_ms;
+    bool paused;
+    uint32_t rows_per_second; /* 0: no limit */
+    uint32_t batch_rows;      /* in one transaction */
+    uint64_t batch_bytes;
+    uint32_t age_ms; /* how long a write may wait for others to share a transaction with */
+};
 
 struct wbcache_group_status {
     uint32_t group;
@@ -266,6 +280,22 @@ struct wbcache_group_status {
     uint64_t rows_flushed, batches_flushed, writes_applied, loads, state_hash, epoch, hits, misses,
         flush_failures, fenced;
     uint64_t evicted, expired, expiring, sessions, session_results, session_bytes, contact_age_ms;
+    /* of what goes wrong: "" when nothing does. The class is one of outage, transient, row, fenced,
+     * predecessor, halt; the SQLSTATE is PostgreSQL's, "" when the connection itself failed. */
+    const char *flush_error_class;
+    const char *flush_error_sqlstate;
+    uint64_t flush_error_ms; /* for so long */
+    uint64_t quarantined;    /* rows that PostgreSQL refuses */
+    /* flushed keys that are kept in memory in case PostgreSQL goes back in time */
+    uint64_t retained, retained_bytes, retained_batches;
+    bool recovering;  /* it did, and does not have everything again yet */
+    uint64_t rewinds; /* how often */
+    uint64_t lost;    /* rows that it lost and memory did not have any more; until acknowledged */
+    uint64_t lost_ms; /* ago */
+    struct wbcache_flush_settings settings; /* in force; no has_... is set if the node did not say them */
+    uint64_t fresh_as_of_ms; /* since 1970, by PostgreSQL's clock: every write acknowledged before it is in
+                                PostgreSQL, but for those in quarantine; 0: not known yet */
+    bool watched;            /* changes by others are heard (wb.watch) */
 };
 struct wbcache_node_status {
     uint64_t node_id; /* 0 when the node could not be asked and its id is not known */
@@ -278,6 +308,9 @@ struct wbcache_node_status {
     uint32_t group_count;
     const struct wbcache_group_status *groups;
     size_t n_groups;
+    uint32_t
+        database_connections; /* at most, for the flushes of the groups that it leads; 0: it didn't say */
+    uint32_t database_connections_used;
 };
 struct wbcache_status {
     const struct wbcache_node_status *nodes;
@@ -287,6 +320,147 @@ struct wbcache_status {
  * it. */
 WBCACHE_API int wbcache_status(struct wbcache *cache, struct wbcache_status **out);
 WBCACHE_API void wbcache_status_free(struct wbcache_status *status);
+
+/* ---- For operators: how far a key is, what PostgreSQL refuses, how the cluster flushes ----
+ *
+ * Each goes to the leader of its group, wherever that moves meanwhile. Pointers in what they give are the
+ * library's, valid until the next call on this handle. */
+
+/* A row that PostgreSQL refuses. Reads of its key give its newest value, which is in `value` when asked for.
+ */
+struct wbcache_quarantined {
+    unsigned group;
+    const void *key;
+    size_t key_len;
+    uint64_t version;         /* of the newest value */
+    uint64_t refused_version; /* of the one that was refused: older when the key was written since */
+    const char *sqlstate;
+    const char *message; /* PostgreSQL's */
+    uint32_t attempts;
+    uint64_t since_ms;    /* ago: its oldest write that PostgreSQL does not have */
+    uint64_t refused_ms;  /* ago: the last attempt */
+    uint64_t retry_in_ms; /* the next one */
+    bool deleted;         /* what is refused is a delete */
+    size_t length;        /* of the value */
+    const void *value;    /* NULL unless asked for */
+    size_t value_len;
+};
+
+/* How far a key is on its way to PostgreSQL. */
+struct wbcache_key_state {
+    unsigned group;
+    bool in_memory; /* else only `group` is set: what PostgreSQL has is what holds */
+    bool present;   /* false: deleted, or known to be absent */
+    uint64_t version;
+    size_t length;
+    uint64_t dirty_index; /* its oldest write that PostgreSQL does not have; 0: none, it is clean */
+    uint64_t dirty_ms;    /* age of that write */
+    uint64_t in_flight;   /* the batch that it is being written with; 0: none */
+    bool queued;          /* its newest value waits for a batch */
+    const struct wbcache_quarantined *quarantined; /* or NULL */
+    uint64_t flushed_in;    /* the batch that last wrote it, while that is remembered; else 0 */
+    bool evictable;         /* it may leave memory at any time */
+    uint64_t expires_at_ms; /* since 1970; 0: never */
+};
+WBCACHE_API int wbcache_key_status(
+    struct wbcache *cache, const void *key, size_t key_len, struct wbcache_key_state *state);
+
+/* Zero it (but for values and count) to begin. */
+struct wbcache_quarantine {
+    bool values;    /* with the values; fewer rows then come in a step */
+    unsigned count; /* rows in a step; 0: 100 */
+    /* what a step gives: rows of one group, the oldest first */
+    const struct wbcache_quarantined *rows;
+    size_t n;
+    bool done;
+    /* the library's own */
+    unsigned group;
+    uint64_t skip;
+};
+/* One step through what PostgreSQL refuses. When rows come and go meanwhile, some may be missed or given
+ * twice. */
+WBCACHE_API int wbcache_quarantine_list(struct wbcache *cache, struct wbcache_quarantine *list);
+/* One row with its value. NOT_FOUND: the key is not in quarantine. */
+WBCACHE_API int wbcache_quarantine_get(
+    struct wbcache *cache, const void *key, size_t key_len, struct wbcache_quarantined *row);
+/* Let these keys (@n 0: all) be tried again at the next opportunity, without waiting for it. *@count (may be
+ * NULL) gets how many of them are in quarantine. Trying again by itself goes on with a growing pause. */
+WBCACHE_API int wbcache_quarantine_retry(
+    struct wbcache *cache, const struct wbcache_key *keys, size_t n, uint64_t *count);
+/* Give up what is refused of these keys: each is again what PostgreSQL has. *@count (may be NULL) gets how
+ * many were given up: not those that were not in quarantine, or are just being tried. UNKNOWN: perhaps some
+ * more. */
+WBCACHE_API int wbcache_quarantine_drop(
+    struct wbcache *cache, const struct wbcache_key *keys, size_t n, uint64_t *count);
+
+struct wbcache_flush_state {
+    struct wbcache_flush_settings settings; /* in force: all of them */
+    struct wbcache_flush_settings set;      /* by operators; the others are as each node is configured */
+};
+/* Change how @group flushes, now and for its later leaders: first back to the configuration (and not paused)
+ * if
+ * @reset, then what @change (NULL: nothing) has. Neither: only ask. @state may be NULL. */
+WBCACHE_API int wbcache_flush_control(struct wbcache *cache, unsigned group,
+    const struct wbcache_flush_settings *change, bool reset, struct wbcache_flush_state *state);
+/* What @group lost when PostgreSQL went back in time has been seen: it is not shown any more. *@rows (may be
+ * NULL) gets how many rows that were. UNKNOWN: perhaps; ask for the status. */
+WBCACHE_API int wbcache_acknowledge_loss(struct wbcache *cache, unsigned group, uint64_t *rows);
+/* How many connections to PostgreSQL the flushes of node @node_id (0: of each node) share, until it is
+ * restarted. */
+WBCACHE_API int wbcache_database_connections(struct wbcache *cache, uint64_t node_id, unsigned connections);
+
+enum wbcache_difference_kind {
+    WBCACHE_MISSING = 1,    /* the row is not there */
+    WBCACHE_OLDER = 2,      /* the row has an older version than memory */
+    WBCACHE_CHANGED = 3,    /* another value or expiry, or a version that is not the cluster's */
+    WBCACHE_UNEXPECTED = 4, /* a row is there, of a key that was deleted or is remembered as absent */
+};
+struct wbcache_difference {
+    enum wbcache_difference_kind kind;
+    unsigned group;
+    const void *key;
+    size_t key_len;
+    uint64_t version;     /* in memory; 0: none */
+    uint64_t row_version; /* 0: none */
+};
+/* Zero it (but for what comes first) to begin. */
+struct wbcache_verify {
+    const void *prefix; /* the caller's; NULL: all keys */
+    size_t prefix_len;
+    unsigned count;  /* keys to look at in one step; 0: 1000 */
+    uint32_t one_in; /* compare one key of so many, chosen by its hash; 0: each */
+    bool one_group;  /* only `group` */
+    unsigned group;  /* with one_group: which; else the library's own */
+    /* what a step gives */
+    const struct wbcache_difference *differences;
+    size_t n;
+    uint64_t looked;   /* keys that it saw */
+    uint64_t compared; /* and compared */
+    uint64_t dirty;    /* and did not compare: they are on their way */
+    unsigned of_group;
+    bool anew; /* its group begins again with the next step: the leader has changed */
+    bool done; /* there is no next step */
+    /* the library's own */
+    uint64_t cursor;
+};
+/* One step of comparing what is clean in memory with PostgreSQL. A key that is dirty, or is written
+ * meanwhile, is never reported. DATABASE_DOWN: PostgreSQL cannot be asked. */
+WBCACHE_API int wbcache_verify_step(struct wbcache *cache, struct wbcache_verify *verify);
+/* All the steps; @on_step (may be NULL) is called after each with @data. It may use @cache, after which the
+ * step's differences are gone, and ends the walk by returning anything but OK, which becomes the result.
+ * Afterwards looked, compared and dirty are the sums of all steps, without those of groups that began again.
+ */
+WBCACHE_API int wbcache_verify_all(struct wbcache *cache, struct wbcache_verify *verify,
+    int (*on_step)(void *data, const struct wbcache_verify *step), void *data);
+
+struct wbcache_key_version {
+    const void *key;
+    size_t key_len;
+    uint64_t version; /* in memory, also of a delete that is remembered; 0: of an absence that is */
+};
+/* Forget clean copies, on every node: the next read asks PostgreSQL. A key that is dirty, or has another
+ * version, stays as it is. */
+WBCACHE_API int wbcache_forget(struct wbcache *cache, const struct wbcache_key_version *keys, size_t n);
 
 #ifdef __cplusplus
 }

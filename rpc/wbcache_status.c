@@ -65,6 +65,20 @@ static void fill_group(struct piece *p, const Wbrpc__GroupStatus *from, struct w
         .session_results = from->session_results,
         .session_bytes = from->session_bytes,
         .contact_age_ms = from->contact_age_ms,
+        .flush_error_class = piece_text(p, from->flush_error_class),
+        .flush_error_sqlstate = piece_text(p, from->flush_error_sqlstate),
+        .flush_error_ms = from->flush_error_ms,
+        .quarantined = from->quarantined,
+        .retained = from->retained,
+        .retained_bytes = from->retained_bytes,
+        .retained_batches = from->retained_batches,
+        .recovering = from->recovering,
+        .rewinds = from->rewinds,
+        .lost = from->lost,
+        .lost_ms = from->lost_ms,
+        .settings = client_settings(from->flush_settings),
+        .fresh_as_of_ms = from->fresh_as_of_ms,
+        .watched = from->watched,
     };
     if (to != NULL) {
         *to = g;
@@ -97,6 +111,8 @@ static void fill_node(struct piece *p, const struct cluster_node *known, const s
         n.memory_max_bytes = from->memory_max_bytes;
         n.cluster_id = piece_text(p, from->cluster_id);
         n.group_count = from->group_count;
+        n.database_connections = from->database_connections;
+        n.database_connections_used = from->database_connections_used;
         n.n_groups = from->n_groups;
         struct wbcache_group_status *groups =
             piece_take(p, from->n_groups * sizeof *groups, _Alignof(struct wbcache_group_status));

@@ -2,23 +2,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cluster-tests/sim/fake_db.h"
+#include "cluster-tests/sim/fake_server.h"
 #include "flush/flush_batch.h"
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
 
-struct backend {
-    struct list link; /* in db->backends */
-    struct fake_db *db;
-    struct fake_flusher *client; /* NULL when it has gone */
-    struct list arriving;        /* statements on the network */
-    struct list queue;           /* statements received */
-    struct statement *current;
-    struct sim_event work; /* the current transaction's end */
-    struct list wait_link; /* in fence.waiting; linked to itself when it does not wait */
-    bool doomed;           /* the current transaction does not reach its COMMIT */
-    uint64_t last_arrival_us;
-};
+struct statement *statement_create(enum statement_kind kind, const struct flush_identity *id)
+{
+    struct statement *st = xcalloc(1, sizeof *st);
+    st->kind = kind;
+    st->identity = *id;
+    list_init(&st->link);
+    flush_batch_init(&st->batch);
+    return st;
+}
+
+void statement_free(struct fake_db *db, struct statement *st)
+{
+    sim_cancel(db->clock, &st->event);
+    list_remove(&st->link);
+    flush_batch_deinit(&st->batch);
+    fake_shown_free(st->mirror, st->n_mirror);
+    free(st->writes);
+    free(st->refused);
+    free(st);
+}
 
 struct backend *backend_create(struct fake_flusher *client)
 {
@@ -32,44 +40,79 @@ struct backend *backend_create(struct fake_flusher *client)
     return b;
 }
 
-static void statement_free(struct fake_db *db, struct statement *st)
-{
-    sim_cancel(db->clock, &st->event);
-    list_remove(&st->link);
-    flush_batch_deinit(&st->batch);
-    free(st);
-}
+/* ---- Locks ---- */
 
 static void begin(struct backend *b);
+static void work(struct backend *b);
+static void next(struct backend *b);
 
-static struct fake_fence *fence_of(struct backend *b)
+static struct fake_lock *lock_of(struct backend *b)
 {
-    return &b->db->fences[b->current->identity.group];
+    return &b->db->locks[b->current->identity.group];
 }
 
-static void unlock(struct backend *b)
+/* Nobody has @lock: whose turn is it? */
+static void pass_on(struct fake_lock *lock)
 {
-    struct fake_fence *fence = fence_of(b);
-    if (fence->holder != b) {
+    if (lock->stranger_waits) {
+        lock->stranger_waits = false;
+        lock->stranger = true;
         return;
     }
-    fence->holder = NULL;
-    struct list *first = list_pop_front(&fence->waiting);
+    struct list *first = list_pop_front(&lock->waiting);
     if (first != NULL) {
         begin(list_entry(first, struct backend, wait_link));
     }
 }
+
+static void unlock(struct backend *b)
+{
+    struct fake_lock *lock = lock_of(b);
+    if (lock->holder == b) {
+        lock->holder = NULL;
+        pass_on(lock);
+    }
+}
+
+void fake_db_lock_fence(struct fake_db *db, uint32_t group, bool lock)
+{
+    struct fake_lock *l = &db->locks[group];
+    if (lock) {
+        l->stranger_waits = l->holder != NULL;
+        l->stranger = l->holder == NULL;
+        return;
+    }
+    bool had = l->stranger;
+    l->stranger = false;
+    l->stranger_waits = false;
+    if (had) {
+        pass_on(l);
+    }
+}
+
+void fake_db_lock_rows(struct fake_db *db, bool lock)
+{
+    db->rows_locked = lock;
+    struct list *first;
+    while (!lock && (first = list_pop_front(&db->row_waits)) != NULL) {
+        work(list_entry(first, struct backend, wait_link));
+    }
+}
+
+/* ---- The end of a transaction, or of a process ---- */
 
 static void release_current(struct backend *b)
 {
     if (b->current == NULL) {
         return;
     }
+    struct statement *st = b->current;
     sim_cancel(b->db->clock, &b->work);
+    sim_cancel(b->db->clock, &b->patience);
     list_remove(&b->wait_link);
     unlock(b);
-    statement_free(b->db, b->current);
     b->current = NULL;
+    statement_free(b->db, st);
 }
 
 static void drop_all(struct fake_db *db, struct list *statements)
@@ -104,14 +147,11 @@ void backend_detach(struct backend *b)
     if (sim_chance(b->db->clock, 300)) {
         drop_all(b->db, &b->queue); /* noticed before it got to them */
     }
-    free_if_useless(b);
-}
-
-static void answer(struct backend *b, const struct answer *content)
-{
-    if (b->client != NULL) {
-        fake_flusher_answer(b->client, content);
+    bool open = b->current != NULL && b->current->isolated && !sim_scheduled(&b->work);
+    if (open && list_empty(&b->arriving) && list_empty(&b->queue) && sim_chance(b->db->clock, 700)) {
+        release_current(b); /* noticed; else it waits for a client that has gone */
     }
+    free_if_useless(b);
 }
 
 /* The client notices that its connection is gone; what it was told before reaches it first. */
@@ -133,115 +173,33 @@ void backend_die(struct backend *b)
     backend_free(b);
 }
 
-static void refuse(struct backend *b, enum flush_error_class class, const char *sqlstate, const char *message)
+/* It is refused, and the client will go: what is in the pipeline behind it fails as well. */
+static void give_up(struct backend *b, enum flush_error_class class, const char *sqlstate, const char *message)
 {
-    struct answer failed = {.kind = ANSWER_FAILED};
-    fake_error(&failed.error, class, sqlstate, message);
-    b->db->refused++;
-    answer(b, &failed);
+    transaction_refuse(b, class, sqlstate, message);
+    release_current(b);
+    next(b);
 }
 
-static bool ours(const struct fake_fence *fence, const struct flush_identity *id)
+/* ---- A transaction ---- */
+
+static void on_lock_timeout(struct sim_event *event)
 {
-    return fence->present && fence->group_count == id->group_count &&
-           memcmp(fence->cluster_id, id->cluster_id, CLUSTER_ID_BYTES) == 0;
+    struct backend *b = list_entry(event, struct backend, patience);
+    b->db->lock_timeouts++;
+    give_up(b, FLUSH_ERROR_TRANSIENT, "55P03", "canceling statement due to lock timeout");
 }
 
-/* Under the lock: may the current transaction go on? */
-static bool permitted(struct backend *b)
+static void on_client_idle(struct sim_event *event)
 {
-    const struct statement *st = b->current;
-    const struct fake_fence *fence = fence_of(b);
-    if (st->kind == STATEMENT_TAKE) {
-        if (!fence->present) {
-            refuse(b, FLUSH_ERROR_HALT, "WB003", "the fence row is missing");
-            return false;
-        }
-        if (!ours(fence, &st->identity)) {
-            refuse(b, FLUSH_ERROR_HALT, "WB003", "another cluster's fence row");
-            return false;
-        }
-        if (fence->term > st->term) {
-            refuse(b, FLUSH_ERROR_FENCED, "WB001", "a later term holds the fence row");
-            return false;
-        }
-    } else if (st->kind == STATEMENT_BATCH && b->db->defect != FAKE_DB_NO_FENCE) {
-        if (!ours(fence, &st->identity) || fence->epoch != st->epoch) {
-            refuse(b, FLUSH_ERROR_FENCED, "WB001", "another epoch holds the fence row");
-            return false;
-        }
-        if (fence->last_batch != st->batch.predecessor) {
-            refuse(b, FLUSH_ERROR_PREDECESSOR, "WB002", "the batch before this one is not there");
-            return false;
-        }
-    }
-    return true;
+    backend_die(list_entry(event, struct backend, patience));
 }
 
-static void commit_take(struct backend *b)
+static void wait_in(struct backend *b, struct list *queue)
 {
-    struct fake_fence *fence = fence_of(b);
-    fence->term = b->current->term;
-    fence->epoch++;
-    b->db->takes++;
-    struct answer taken = {
-        .kind = ANSWER_TAKEN, .row = {.epoch = fence->epoch, .last_batch = fence->last_batch}};
-    answer(b, &taken);
+    list_push_back(queue, &b->wait_link);
+    sim_schedule(b->db->clock, &b->patience, NULL, b->db->lock_timeout_us, on_lock_timeout);
 }
-
-static void commit_batch(struct backend *b)
-{
-    struct statement *st = b->current;
-    struct fake_fence *fence = fence_of(b);
-    fake_db_apply(b->db, st->identity.group, &st->batch);
-    fence->last_batch = st->batch.id;
-    struct answer committed = {.kind = ANSWER_COMMITTED, .batch = st->batch.id};
-    answer(b, &committed);
-}
-
-static struct flush_inspected look(const struct fake_db *db, const uint8_t cluster_id[CLUSTER_ID_BYTES])
-{
-    struct flush_inspected found = {.found = FLUSH_DB_EMPTY};
-    for (unsigned g = 0; g < SIM_GROUPS_MAX; g++) {
-        const struct fake_fence *fence = &db->fences[g];
-        if (fence->present) {
-            memcpy(found.cluster_id, fence->cluster_id, CLUSTER_ID_BYTES);
-            found.group_count = fence->group_count;
-            found.version_ceiling = db->version_ceiling;
-            found.found = memcmp(fence->cluster_id, cluster_id, CLUSTER_ID_BYTES) == 0 ? FLUSH_DB_OURS
-                                                                                       : FLUSH_DB_FOREIGN;
-        }
-    }
-    return found;
-}
-
-static void commit_claim(struct backend *b)
-{
-    const struct flush_identity *id = &b->current->identity;
-    const struct flush_inspected *expected = &b->current->expected;
-    struct flush_inspected now = look(b->db, id->cluster_id);
-    if (now.found != expected->found && now.found != FLUSH_DB_OURS) {
-        refuse(b, FLUSH_ERROR_TRANSIENT, "40001", "the fence rows changed since they were looked at");
-        return;
-    }
-    for (unsigned g = 0; g < SIM_GROUPS_MAX; g++) {
-        struct fake_fence *fence = &b->db->fences[g];
-        if (g >= id->group_count) {
-            fence->present = false;
-        } else if (!ours(fence, id)) {
-            fence->present = true;
-            memcpy(fence->cluster_id, id->cluster_id, CLUSTER_ID_BYTES);
-            fence->group_count = id->group_count;
-            fence->term = 0;
-            fence->epoch++;
-            fence->last_batch = 0;
-        }
-    }
-    struct answer claimed = {.kind = ANSWER_CLAIMED};
-    answer(b, &claimed);
-}
-
-static void next(struct backend *b);
 
 static void transaction_ends(struct sim_event *event)
 {
@@ -256,22 +214,16 @@ static void transaction_ends(struct sim_event *event)
         db->lost_answers++;
         break_connection(b);
     }
-    switch (b->current->kind) {
-    case STATEMENT_INSPECT: {
-        struct answer inspected = {
-            .kind = ANSWER_INSPECTED, .inspected = look(db, b->current->identity.cluster_id)};
-        answer(b, &inspected);
-        break;
-    }
-    case STATEMENT_CLAIM:
-        commit_claim(b);
-        break;
-    case STATEMENT_TAKE:
-        commit_take(b);
-        break;
-    case STATEMENT_BATCH:
-        commit_batch(b);
-        break;
+    transaction_end(b);
+    if (b->current->isolated) {
+        if (!list_empty(&b->queue)) {
+            next(b);
+        } else if (b->client == NULL && list_empty(&b->arriving)) {
+            backend_free(b);
+        } else {
+            sim_schedule(db->clock, &b->patience, NULL, db->idle_timeout_us, on_client_idle);
+        }
+        return;
     }
     release_current(b);
     next(b);
@@ -279,27 +231,15 @@ static void transaction_ends(struct sim_event *event)
 
 static bool wants_lock(const struct backend *b)
 {
-    return b->current->kind == STATEMENT_TAKE || b->current->kind == STATEMENT_BATCH;
+    return b->current->kind == STATEMENT_TAKE || b->current->kind == STATEMENT_BATCH ||
+           b->current->kind == STATEMENT_NOTE;
 }
 
-/* The current transaction has its lock, if it wants one: check, and work until the COMMIT. */
-static void begin(struct backend *b)
+/* It has all that it wants: work until the COMMIT. */
+static void work(struct backend *b)
 {
     struct fake_db *db = b->db;
-    if (wants_lock(b) && fence_of(b)->holder == NULL) {
-        fence_of(b)->holder = b;
-    }
-    if (!permitted(b)) {
-        release_current(b);
-        next(b);
-        return;
-    }
-    if (sim_chance(db->clock, db->transient_permille)) {
-        refuse(b, FLUSH_ERROR_TRANSIENT, "40P01", "deadlock detected");
-        release_current(b);
-        next(b);
-        return;
-    }
+    sim_cancel(db->clock, &b->patience);
     uint64_t work_us = sim_between(db->clock, db->work_min_us, db->work_max_us);
     b->doomed = sim_chance(db->clock, db->cut_permille);
     if (sim_chance(db->clock, db->slow_permille)) {
@@ -309,23 +249,100 @@ static void begin(struct backend *b)
     sim_schedule(db->clock, &b->work, NULL, work_us, transaction_ends);
 }
 
+/* The current transaction has its lock, if it wants one: check. */
+static void begin(struct backend *b)
+{
+    struct fake_db *db = b->db;
+    sim_cancel(db->clock, &b->patience);
+    if (wants_lock(b) && lock_of(b)->holder == NULL) {
+        lock_of(b)->holder = b;
+    }
+    if (!transaction_permitted(b)) {
+        release_current(b);
+        next(b);
+        return;
+    }
+    if (sim_chance(db->clock, db->transient_permille)) {
+        give_up(b, FLUSH_ERROR_TRANSIENT, "40P01", "deadlock detected");
+        return;
+    }
+    if (db->rows_locked && b->current->kind == STATEMENT_BATCH) {
+        wait_in(b, &db->row_waits);
+        return;
+    }
+    work(b);
+}
+
+/* The isolating batch that waits gets its end. */
+static void finish(struct backend *b, struct statement *st)
+{
+    struct statement *open = b->current;
+    open->note = st->note;
+    open->mirrors = st->mirrors;
+    open->mirror = st->mirror;
+    open->n_mirror = st->n_mirror;
+    st->mirror = NULL;
+    st->n_mirror = 0;
+    statement_free(b->db, st);
+    work(b);
+}
+
+/* End the processes that are in the way of the take that @b begins: those of older leaders of its group that
+ * have the lock, or wait for it before us. Only an older term's, by the row as anybody sees it. */
+static void terminate_others(struct backend *b)
+{
+    const struct statement *take = b->current;
+    const struct fake_fence *fence = &b->db->content.fences[take->identity.group];
+    if (fence->term > take->term) {
+        return;
+    }
+    list_for_each (it, tmp, &b->db->backends) {
+        struct backend *other = list_entry(it, struct backend, link);
+        if (other != b && other->current != NULL && wants_lock(other) &&
+            other->current->identity.group == take->identity.group) {
+            b->db->terminated++;
+            /* Who gets the lock from it is somebody whom we end as well, or a stranger. */
+            list_remove(&other->wait_link);
+            backend_die(other);
+            tmp = b->db->backends.next; /* the list may be another one now */
+        }
+    }
+}
+
 static void next(struct backend *b)
 {
-    struct list *first = b->current == NULL ? list_pop_front(&b->queue) : NULL;
+    bool open = b->current != NULL && b->current->isolated;
+    struct list *first = b->current == NULL || open ? list_pop_front(&b->queue) : NULL;
     if (first == NULL) {
         free_if_useless(b);
         return;
     }
-    b->current = list_entry(first, struct statement, link);
+    struct statement *st = list_entry(first, struct statement, link);
+    if (open != (st->kind == STATEMENT_FINISH)) {
+        CHECK(st->kind == STATEMENT_FINISH); /* nothing else follows an open transaction */
+        statement_free(b->db, st);           /* its batch was refused, or is over */
+        next(b);
+        return;
+    }
     if (sim_chance(b->db->clock, b->db->cut_permille)) {
+        statement_free(b->db, st);
         backend_die(b);
         return;
     }
-    if (wants_lock(b) && fence_of(b)->holder != NULL) {
-        bool take = b->current->kind == STATEMENT_TAKE;
+    if (open) {
+        finish(b, st);
+        return;
+    }
+    b->current = st;
+    if (st->kind == STATEMENT_TAKE && st->terminate) {
+        terminate_others(b);
+    }
+    struct fake_lock *lock = lock_of(b);
+    if (wants_lock(b) && (lock->holder != NULL || lock->stranger)) {
+        bool take = st->kind == STATEMENT_TAKE;
         b->db->takes_that_waited += take;
         if (!take || b->db->defect != FAKE_DB_TAKE_SKIPS_LOCK) {
-            list_push_back(&fence_of(b)->waiting, &b->wait_link);
+            wait_in(b, &lock->waiting);
             return;
         }
     }
@@ -342,7 +359,8 @@ static void arrive(struct sim_event *event)
     }
     list_remove(&st->link);
     list_push_back(&b->queue, &st->link);
-    if (b->current == NULL) {
+    bool open = b->current != NULL && b->current->isolated && !sim_scheduled(&b->work);
+    if (b->current == NULL || open) {
         next(b);
     }
 }
@@ -361,19 +379,4 @@ void backend_send(struct backend *b, struct statement *statement)
     statement->backend = b;
     list_push_back(&b->arriving, &statement->link);
     sim_schedule(clock, &statement->event, NULL, at_us - clock->now_us, arrive);
-}
-
-void fake_db_set_down(struct fake_db *db, bool down)
-{
-    db->down = down;
-    if (!down) {
-        return;
-    }
-    for (unsigned g = 0; g < SIM_GROUPS_MAX; g++) { /* nobody gets a lock that a dying one gives up */
-        while (list_pop_front(&db->fences[g].waiting) != NULL) {
-        }
-    }
-    while (!list_empty(&db->backends)) {
-        backend_die(list_entry(db->backends.next, struct backend, link));
-    }
 }

@@ -1,13 +1,45 @@
-/* The clients of the fake database: a flusher and a loader in a simulated node. */
+/* The client of the fake database that writes: a flusher in a simulated node. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "cluster-tests/sim/fake_db.h"
+#include "cluster-tests/sim/fake_server.h"
 #include "flush/flush_batch.h"
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
 
-/* ---- The flusher ---- */
+/* ---- Connections, of which a node has so many ---- */
+
+void fake_slots_init(struct fake_slots *slots, unsigned connections)
+{
+    slots->free = connections;
+    list_init(&slots->waiting);
+}
+
+static void connect_with(struct fake_flusher *f, struct statement *first)
+{
+    f->backend = backend_create(f);
+    backend_send(f->backend, first);
+}
+
+static void give_slot_back(struct fake_flusher *f)
+{
+    struct fake_slots *slots = f->slots;
+    list_remove(&f->slot_link);
+    if (!f->has_slot) {
+        return;
+    }
+    f->has_slot = false;
+    struct list *first = list_pop_front(&slots->waiting);
+    if (first == NULL) {
+        slots->free++;
+        return;
+    }
+    struct fake_flusher *other = list_entry(first, struct fake_flusher, slot_link);
+    struct statement *st = other->pending;
+    other->pending = NULL;
+    other->has_slot = true;
+    connect_with(other, st);
+}
 
 static void forget_answers(struct fake_flusher *f)
 {
@@ -15,6 +47,7 @@ static void forget_answers(struct fake_flusher *f)
         struct answer *a = list_entry(f->answers.next, struct answer, link);
         sim_cancel(f->db->clock, &a->event);
         list_remove(&a->link);
+        fake_faults_free(a->faults, a->n_faults);
         free(a);
     }
 }
@@ -24,11 +57,73 @@ static void flusher_disconnect(void *flusher)
     struct fake_flusher *f = flusher;
     forget_answers(f);
     f->epoch = 0;
+    f->under_way = 0;
+    f->noting = false;
+    f->isolating = FAKE_NOT_ISOLATING;
+    if (f->pending != NULL) {
+        statement_free(f->db, f->pending);
+        f->pending = NULL;
+    }
     if (f->backend != NULL) {
         struct backend *b = f->backend;
         f->backend = NULL;
         backend_detach(b);
     }
+    give_slot_back(f);
+}
+
+static void flusher_release(void *flusher)
+{
+    struct fake_flusher *f = flusher;
+    CHECK(f->under_way == 0);
+    flusher_disconnect(f);
+}
+
+static bool flusher_wanted(void *flusher)
+{
+    const struct fake_flusher *f = flusher;
+    return f->slots != NULL && !list_empty(&f->slots->waiting);
+}
+
+static void reconnect(struct fake_flusher *f, struct statement *first)
+{
+    flusher_disconnect(f);
+    f->under_way = 1;
+    if (f->slots == NULL) {
+        connect_with(f, first);
+    } else if (f->slots->free > 0) {
+        f->slots->free--;
+        f->has_slot = true;
+        connect_with(f, first);
+    } else {
+        f->db->slot_waits++;
+        f->pending = first;
+        list_push_back(&f->slots->waiting, &f->slot_link);
+    }
+}
+
+/* ---- Answers ---- */
+
+void fake_faults_free(struct fake_fault *faults, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        buf_deinit(&faults[i].key);
+    }
+    free(faults);
+}
+
+static void hear_isolated(struct fake_flusher *f, const struct answer *a)
+{
+    struct flush_fault *faults = xcalloc(a->n_faults + 1, sizeof *faults);
+    for (size_t i = 0; i < a->n_faults; i++) {
+        faults[i].key = buf_bytes(&a->faults[i].key);
+        memcpy(faults[i].sqlstate, a->faults[i].sqlstate, sizeof faults[i].sqlstate);
+        faults[i].message = a->faults[i].message;
+    }
+    CHECK(f->isolating == FAKE_ISOLATING);
+    f->isolating = FAKE_ISOLATED;
+    f->events->isolated(f->events_data, a->batch, faults, (uint32_t)a->n_faults);
+    free(faults);
 }
 
 static void hear(struct sim_event *event)
@@ -38,6 +133,7 @@ static void hear(struct sim_event *event)
     struct answer *heap = list_entry(event, struct answer, event);
     list_remove(&heap->link);
     free(heap);
+    f->under_way -= a.kind != ANSWER_FAILED;
     switch (a.kind) {
     case ANSWER_INSPECTED:
         f->events->inspected(f->events_data, &a.inspected);
@@ -47,16 +143,27 @@ static void hear(struct sim_event *event)
         break;
     case ANSWER_TAKEN:
         f->epoch = a.row.epoch;
+        f->lock_timed_out = false;
         f->events->taken(f->events_data, &a.row);
         break;
     case ANSWER_COMMITTED:
-        f->events->committed(f->events_data, a.batch);
+        f->isolating = FAKE_NOT_ISOLATING;
+        f->events->committed(f->events_data, a.batch, a.clock_us);
+        break;
+    case ANSWER_ISOLATED:
+        hear_isolated(f, &a);
+        break;
+    case ANSWER_NOTED:
+        f->noting = false;
+        f->events->noted(f->events_data, a.clock_us);
         break;
     case ANSWER_FAILED:
         flusher_disconnect(f);
+        f->lock_timed_out = a.lock_timeout;
         f->events->failed(f->events_data, &a.error);
         break;
     }
+    fake_faults_free(a.faults, a.n_faults);
 }
 
 void fake_flusher_answer(struct fake_flusher *client, const struct answer *content)
@@ -75,39 +182,21 @@ void fake_flusher_answer(struct fake_flusher *client, const struct answer *conte
     sim_schedule(clock, &a->event, client->gate, at_us - clock->now_us, hear);
 }
 
-static struct statement *statement_create(enum statement_kind kind, const struct flush_identity *id)
-{
-    struct statement *st = xcalloc(1, sizeof *st);
-    st->kind = kind;
-    st->identity = *id;
-    list_init(&st->link);
-    flush_batch_init(&st->batch);
-    return st;
-}
-
-static void reconnect(struct fake_flusher *f)
-{
-    flusher_disconnect(f);
-    f->backend = backend_create(f);
-}
+/* ---- Calls ---- */
 
 static void flusher_inspect(void *flusher, const uint8_t cluster_id[CLUSTER_ID_BYTES])
 {
-    struct fake_flusher *f = flusher;
     struct flush_identity asked = {0};
     memcpy(asked.cluster_id, cluster_id, CLUSTER_ID_BYTES);
-    reconnect(f);
-    backend_send(f->backend, statement_create(STATEMENT_INSPECT, &asked));
+    reconnect(flusher, statement_create(STATEMENT_INSPECT, &asked));
 }
 
 static void flusher_claim(
     void *flusher, const struct flush_identity *id, const struct flush_inspected *expected)
 {
-    struct fake_flusher *f = flusher;
     struct statement *st = statement_create(STATEMENT_CLAIM, id);
     st->expected = *expected;
-    reconnect(f);
-    backend_send(f->backend, st);
+    reconnect(flusher, st);
 }
 
 static void flusher_take(void *flusher, const struct flush_identity *id, uint64_t term)
@@ -115,26 +204,79 @@ static void flusher_take(void *flusher, const struct flush_identity *id, uint64_
     struct fake_flusher *f = flusher;
     struct statement *st = statement_create(STATEMENT_TAKE, id);
     st->term = term;
-    reconnect(f);
+    st->terminate = f->lock_timed_out;
     f->identity = *id;
-    backend_send(f->backend, st);
+    reconnect(f, st);
+}
+
+/* To the connection that there is. If it is broken, we are about to hear of it. */
+static void send_more(struct fake_flusher *f, struct statement *st)
+{
+    f->under_way++;
+    if (f->backend == NULL) {
+        CHECK(!list_empty(&f->answers));
+        statement_free(f->db, st);
+    } else {
+        backend_send(f->backend, st);
+    }
 }
 
 static void flusher_send(void *flusher, struct flush_batch *batch)
 {
     struct fake_flusher *f = flusher;
-    CHECK(f->epoch != 0); /* only after taken */
+    CHECK(f->epoch != 0 && "only after taken");
+    CHECK(f->isolating == FAKE_NOT_ISOLATING && (!batch->isolate || f->under_way == 0));
     struct statement *st = statement_create(STATEMENT_BATCH, &f->identity);
     st->epoch = f->epoch;
     st->batch = *batch;
     flush_batch_init(batch);
-    if (f->backend == NULL) { /* broken; we are about to hear of it */
-        CHECK(!list_empty(&f->answers));
-        flush_batch_deinit(&st->batch);
-        free(st);
+    f->isolating = st->batch.isolate ? FAKE_ISOLATING : FAKE_NOT_ISOLATING;
+    send_more(f, st);
+}
+
+static void take_mirror(struct statement *st, const struct flush_mirror *mirror)
+{
+    if (mirror == NULL) {
         return;
     }
-    backend_send(f->backend, st);
+    st->mirrors = true;
+    st->n_mirror = mirror->n;
+    st->mirror = xcalloc((size_t)mirror->n + 1, sizeof *st->mirror);
+    for (uint32_t i = 0; i < mirror->n; i++) {
+        const struct flush_quarantined *row = &mirror->rows[i];
+        struct fake_shown *shown = &st->mirror[i];
+        CHECK(row->sqlstate != NULL && row->message != NULL);
+        shown->group = st->identity.group;
+        buf_append(&shown->key, row->key.data, row->key.len);
+        shown->version = row->version;
+        shown->attempts = row->attempts;
+        strncpy(shown->sqlstate, row->sqlstate, sizeof shown->sqlstate - 1);
+    }
+}
+
+static void flusher_finish(void *flusher, const struct flush_note *note, const struct flush_mirror *mirror)
+{
+    struct fake_flusher *f = flusher;
+    CHECK(f->isolating == FAKE_ISOLATED);
+    f->isolating = FAKE_FINISHING;
+    struct statement *st = statement_create(STATEMENT_FINISH, &f->identity);
+    st->note = *note;
+    take_mirror(st, mirror);
+    send_more(f, st);
+}
+
+static void flusher_note(
+    void *flusher, const struct flush_note *note, const struct flush_mirror *mirror, uint64_t last_batch)
+{
+    struct fake_flusher *f = flusher;
+    CHECK(f->epoch != 0 && !f->noting && f->isolating == FAKE_NOT_ISOLATING);
+    f->noting = true;
+    struct statement *st = statement_create(STATEMENT_NOTE, &f->identity);
+    st->epoch = f->epoch;
+    st->note = *note;
+    st->last_batch = last_batch;
+    take_mirror(st, mirror);
+    send_more(f, st);
 }
 
 const struct flusher_ops fake_flusher_ops = {
@@ -142,251 +284,23 @@ const struct flusher_ops fake_flusher_ops = {
     .claim = flusher_claim,
     .take = flusher_take,
     .send = flusher_send,
+    .finish = flusher_finish,
+    .note = flusher_note,
     .disconnect = flusher_disconnect,
+    .release = flusher_release,
+    .wanted = flusher_wanted,
 };
 
-void fake_flusher_init(struct fake_flusher *f, struct fake_db *db, struct sim_gate *gate,
-    const struct flusher_events *events, void *events_data)
+void fake_flusher_init(struct fake_flusher *f, struct fake_db *db, struct fake_slots *slots,
+    struct sim_gate *gate, const struct flusher_events *events, void *events_data)
 {
-    *f = (struct fake_flusher){.db = db, .gate = gate, .events = events, .events_data = events_data};
+    *f = (struct fake_flusher){
+        .db = db, .slots = slots, .gate = gate, .events = events, .events_data = events_data};
     list_init(&f->answers);
+    list_init(&f->slot_link);
 }
 
 void fake_flusher_deinit(struct fake_flusher *f)
 {
     flusher_disconnect(f);
-}
-
-/* ---- The loader ---- */
-
-struct load {
-    struct sim_event event;
-    struct list link;
-    struct fake_loader *loader;
-    uint64_t token;
-    struct flush_identity identity;
-    struct buf keys; /* each with its length before it, native order */
-    /* the answer, as of one moment at the server */
-    bool failed, fence_found;
-    uint64_t last_batch;
-    struct load_row *rows;
-    struct buf *copies; /* key and value of each row */
-    uint32_t n;
-    size_t value_bytes;
-    struct bytes *later; /* borrowed from keys */
-    uint32_t later_n;
-};
-
-static void load_free(struct load *load)
-{
-    sim_cancel(load->loader->db->clock, &load->event);
-    list_remove(&load->link);
-    buf_deinit(&load->keys);
-    for (uint32_t i = 0; i < load->n; i++) {
-        buf_deinit(&load->copies[2 * i]);
-        buf_deinit(&load->copies[2 * i + 1]);
-    }
-    free(load->copies);
-    free(load->rows);
-    free(load->later);
-    free(load);
-}
-
-static void load_answered(struct sim_event *event)
-{
-    struct load *load = list_entry(event, struct load, event);
-    struct fake_loader *l = load->loader;
-    if (load->failed) {
-        struct flush_error error;
-        fake_error(&error, FLUSH_ERROR_OUTAGE, "", "could not connect to server");
-        l->events->load_failed(l->events_data, load->token, &error);
-    } else {
-        struct load_result result = {.rows = load->rows,
-            .n = load->n,
-            .later = load->later,
-            .later_n = load->later_n,
-            .fence_found = load->fence_found,
-            .last_batch = load->last_batch};
-        l->events->loaded(l->events_data, load->token, &result);
-    }
-    load_free(load);
-}
-
-static void read_row(struct load *load, struct bytes key)
-{
-    const struct fake_row *row = fake_db_find(load->loader->db, key);
-    if (row == NULL) {
-        return;
-    }
-    if (load->n > 0 && load->value_bytes + row->value.len > load->loader->db->load_bytes_max) {
-        load->later[load->later_n++] = key;
-        return;
-    }
-    load->value_bytes += row->value.len;
-    struct buf *copy = &load->copies[2 * (size_t)load->n];
-    buf_append(&copy[0], row->key.data, row->key.len);
-    buf_append(&copy[1], row->value.data, row->value.len);
-    load->rows[load->n++] = (struct load_row){.key = buf_bytes(&copy[0]),
-        .value = buf_bytes(&copy[1]),
-        .version = row->version,
-        .expires_at_ms = row->expires_at_ms};
-}
-
-static void load_arrived(struct sim_event *event)
-{
-    struct load *load = list_entry(event, struct load, event);
-    struct fake_loader *l = load->loader;
-    struct fake_db *db = l->db;
-    load->failed = db->down || sim_chance(db->clock, db->cut_permille);
-    if (!load->failed) {
-        for (size_t at = 0; at < load->keys.len;) {
-            uint32_t len = load_le32(load->keys.data + at);
-            read_row(load, bytes_of(load->keys.data + at + 4, len));
-            at += 4 + (size_t)len;
-        }
-        const struct fake_fence *fence = &db->fences[load->identity.group];
-        load->fence_found = fence->present && fence->group_count == load->identity.group_count &&
-                            memcmp(fence->cluster_id, load->identity.cluster_id, CLUSTER_ID_BYTES) == 0;
-        load->last_batch = fence->last_batch;
-    }
-    uint64_t delay_us = fake_db_latency(db);
-    if (sim_chance(db->clock, db->slow_permille)) {
-        delay_us = sim_between(db->clock, delay_us, db->slow_max_us);
-    }
-    sim_schedule(db->clock, &load->event, l->gate, delay_us, load_answered);
-}
-
-static void loader_load(
-    void *loader, uint64_t token, const struct flush_identity *id, const struct bytes *keys, uint32_t n)
-{
-    struct fake_loader *l = loader;
-    struct load *load = xcalloc(1, sizeof *load);
-    load->loader = l;
-    load->token = token;
-    load->identity = *id;
-    buf_init(&load->keys);
-    for (uint32_t i = 0; i < n; i++) {
-        uint8_t len[4];
-        store_le32(len, (uint32_t)keys[i].len);
-        buf_append(&load->keys, len, sizeof len);
-        buf_append(&load->keys, keys[i].data, keys[i].len);
-    }
-    load->rows = xcalloc(n, sizeof *load->rows);
-    load->copies = xcalloc(2 * (size_t)n, sizeof *load->copies);
-    load->later = xcalloc(n, sizeof *load->later);
-    list_push_back(&l->loads, &load->link);
-    sim_schedule(l->db->clock, &load->event, NULL, fake_db_latency(l->db), load_arrived);
-}
-
-/* A search for expired rows. */
-struct search {
-    struct sim_event event;
-    struct list link;
-    struct fake_loader *loader;
-    uint64_t token, before_ms;
-    uint32_t keys_max;
-    struct bytes *keys; /* the answer; each is malloc'd */
-    uint32_t n;
-};
-
-static void search_free(struct search *search)
-{
-    sim_cancel(search->loader->db->clock, &search->event);
-    list_remove(&search->link);
-    for (uint32_t i = 0; i < search->n; i++) {
-        free((void *)(uintptr_t)search->keys[i].data);
-    }
-    free(search->keys);
-    free(search);
-}
-
-static void search_answered(struct sim_event *event)
-{
-    struct search *search = list_entry(event, struct search, event);
-    struct fake_loader *l = search->loader;
-    l->events->expired_found(l->events_data, search->token, search->keys, search->n);
-    search_free(search);
-}
-
-static const struct fake_row **row_of(const void *element)
-{
-    return (const struct fake_row **)(uintptr_t)element;
-}
-
-static int by_expiry(const void *a, const void *b)
-{
-    uint64_t left = (*row_of(a))->expires_at_ms, right = (*row_of(b))->expires_at_ms;
-    return left < right ? -1 : left > right;
-}
-
-static void search_table(struct search *search)
-{
-    const struct fake_db *db = search->loader->db;
-    const struct fake_row **found = xcalloc(db->n_rows + 1, sizeof *found);
-    size_t n = 0;
-    for (size_t i = 0; i < db->n_rows; i++) {
-        if (db->rows[i].expires_at_ms != 0 && db->rows[i].expires_at_ms < search->before_ms) {
-            found[n++] = &db->rows[i];
-        }
-    }
-    qsort((void *)(uintptr_t)found, n, sizeof *found, by_expiry);
-    search->n = n < search->keys_max ? (uint32_t)n : search->keys_max;
-    search->keys = xcalloc((size_t)search->n + 1, sizeof *search->keys);
-    for (uint32_t i = 0; i < search->n; i++) {
-        struct bytes key = buf_bytes(&found[i]->key);
-        uint8_t *copy = xmalloc(key.len + 1);
-        if (key.len > 0) {
-            memcpy(copy, key.data, key.len);
-        }
-        search->keys[i] = bytes_of(copy, key.len);
-    }
-    free((void *)(uintptr_t)found);
-}
-
-/* What cannot be searched has no expired rows. */
-static void search_arrived(struct sim_event *event)
-{
-    struct search *search = list_entry(event, struct search, event);
-    struct fake_loader *l = search->loader;
-    struct fake_db *db = l->db;
-    if (!db->down && !sim_chance(db->clock, db->cut_permille)) {
-        search_table(search);
-    }
-    uint64_t delay_us = fake_db_latency(db);
-    if (sim_chance(db->clock, db->slow_permille)) {
-        delay_us = sim_between(db->clock, delay_us, db->slow_max_us);
-    }
-    sim_schedule(db->clock, &search->event, l->gate, delay_us, search_answered);
-}
-
-static void loader_find_expired(void *loader, uint64_t token, uint64_t before_ms, uint32_t keys_max)
-{
-    struct fake_loader *l = loader;
-    struct search *search = xcalloc(1, sizeof *search);
-    search->loader = l;
-    search->token = token;
-    search->before_ms = before_ms;
-    search->keys_max = keys_max;
-    list_push_back(&l->searches, &search->link);
-    sim_schedule(l->db->clock, &search->event, NULL, fake_db_latency(l->db), search_arrived);
-}
-
-const struct loader_ops fake_loader_ops = {.load = loader_load, .find_expired = loader_find_expired};
-
-void fake_loader_init(struct fake_loader *l, struct fake_db *db, struct sim_gate *gate,
-    const struct loader_events *events, void *events_data)
-{
-    *l = (struct fake_loader){.db = db, .gate = gate, .events = events, .events_data = events_data};
-    list_init(&l->loads);
-    list_init(&l->searches);
-}
-
-void fake_loader_deinit(struct fake_loader *l)
-{
-    while (!list_empty(&l->loads)) {
-        load_free(list_entry(l->loads.next, struct load, link));
-    }
-    while (!list_empty(&l->searches)) {
-        search_free(list_entry(l->searches.next, struct search, link));
-    }
 }

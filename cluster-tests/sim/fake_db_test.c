@@ -16,10 +16,13 @@
 struct client {
     struct fake_flusher flusher;
     struct sim_gate gate;
-    unsigned inspected, claimed, taken, committed, failed;
+    unsigned inspected, claimed, taken, committed, isolated, noted, failed;
     struct flush_inspected found;
     struct fence_row row;
     uint64_t batch;
+    int64_t clock_us;
+    uint32_t n_faults;
+    char fault[8], sqlstate[6]; /* the last fault's key and code */
     struct flush_error error;
 };
 
@@ -52,11 +55,33 @@ static void on_taken(void *data, const struct fence_row *row)
     c->row = *row;
 }
 
-static void on_committed(void *data, uint64_t batch)
+static void on_committed(void *data, uint64_t batch, int64_t clock_us)
 {
     struct client *c = data;
     c->committed++;
     c->batch = batch;
+    c->clock_us = clock_us;
+}
+
+static void on_isolated(void *data, uint64_t batch, const struct flush_fault *faults, uint32_t n)
+{
+    struct client *c = data;
+    c->isolated++;
+    c->batch = batch;
+    c->n_faults = n;
+    for (uint32_t i = 0; i < n; i++) {
+        assert_true(faults[i].key.len < sizeof c->fault);
+        memset(c->fault, 0, sizeof c->fault);
+        memcpy(c->fault, faults[i].key.data, faults[i].key.len);
+        memcpy(c->sqlstate, faults[i].sqlstate, sizeof c->sqlstate);
+    }
+}
+
+static void on_noted(void *data, int64_t clock_us)
+{
+    struct client *c = data;
+    c->noted++;
+    c->clock_us = clock_us;
 }
 
 static void on_failed(void *data, const struct flush_error *error)
@@ -66,7 +91,13 @@ static void on_failed(void *data, const struct flush_error *error)
     c->error = *error;
 }
 
-static const struct flusher_events events = {on_inspected, on_claimed, on_taken, on_committed, on_failed};
+static const struct flusher_events events = {.inspected = on_inspected,
+    .claimed = on_claimed,
+    .taken = on_taken,
+    .committed = on_committed,
+    .isolated = on_isolated,
+    .noted = on_noted,
+    .failed = on_failed};
 
 static void world_init(struct world *w, uint64_t seed)
 {
@@ -75,8 +106,8 @@ static void world_init(struct world *w, uint64_t seed)
     fake_db_init(&w->db, &w->clock);
     sim_gate_init(&w->a.gate, &w->a);
     sim_gate_init(&w->b.gate, &w->b);
-    fake_flusher_init(&w->a.flusher, &w->db, &w->a.gate, &events, &w->a);
-    fake_flusher_init(&w->b.flusher, &w->db, &w->b.gate, &events, &w->b);
+    fake_flusher_init(&w->a.flusher, &w->db, NULL, &w->a.gate, &events, &w->a);
+    fake_flusher_init(&w->b.flusher, &w->db, NULL, &w->b.gate, &events, &w->b);
 }
 
 static void world_deinit(struct world *w)
@@ -121,7 +152,8 @@ static void take(struct world *w, struct client *c, uint64_t term)
 }
 
 /* Set x and y to @value, or delete both when it is NULL. */
-static void send(struct client *c, uint64_t batch, uint64_t predecessor, const char *value)
+static void send_as(
+    struct client *c, uint64_t batch, uint64_t predecessor, const char *value, bool isolate)
 {
     struct flush_row rows[2] = {{.key = bytes_from_text("y")}, {.key = bytes_from_text("x")}};
     for (int i = 0; i < 2; i++) {
@@ -133,8 +165,14 @@ static void send(struct client *c, uint64_t batch, uint64_t predecessor, const c
     struct flush_batch b;
     flush_batch_init(&b);
     flush_batch_build(&b, batch, predecessor, rows, 2);
+    b.isolate = isolate;
     fake_flusher_ops.send(&c->flusher, &b);
     assert_int_equal(b.keys.len, 0); /* taken */
+}
+
+static void send(struct client *c, uint64_t batch, uint64_t predecessor, const char *value)
+{
+    send_as(c, batch, predecessor, value, false);
 }
 
 static const struct fake_row *row(struct world *w, const char *key)
@@ -282,7 +320,7 @@ static void what_a_dead_client_sent_comes_before_a_take_or_never(void **state)
             came++;
         }
         run(&w);
-        assert_int_equal(w.db.fences[1].last_batch, known);
+        assert_int_equal(w.db.content.fences[1].last_batch, known);
         world_deinit(&w);
     }
     assert_true(came > 0 && never > 0);
@@ -303,7 +341,7 @@ static void an_answer_can_be_lost_but_never_made_up(void **state)
         bool written = row(&w, "x") != NULL;
         assert_true(written || w.a.committed == 0);
         assert_true(written == (row(&w, "y") != NULL)); /* all or nothing */
-        assert_true(written == (w.db.fences[1].last_batch == 10));
+        assert_true(written == (w.db.content.fences[1].last_batch == 10));
         answered += w.a.committed;
         lost += written && w.a.failed;
         rolled_back += !written;

@@ -23,12 +23,14 @@ enum {
     SIM_OP_KEYS_MAX = 4,
     SIM_BURST_MAX = 6,
     SIM_TRACE_LINES = 60,
-    SIM_TRACE_BYTES = 200
+    SIM_TRACE_BYTES = 200,
+    SIM_COPIES = 8
 };
 
 struct sim_config {
     uint64_t seed;
     unsigned steps;              /* faults; 0: 60 */
+    unsigned outage_minutes;     /* instead: so long, by its own time, with trouble of the database's mostly */
     enum fake_db_defect defect;  /* what the database does wrong, to see it caught */
     enum sim_defect node_defect; /* what the nodes or the clients do wrong, likewise */
     FILE *trace;                 /* every line; NULL: none */
@@ -68,6 +70,22 @@ struct sim_config {
     X(scans, "whole scans")                                                                                  \
     X(expired, "keys expired")                                                                               \
     X(evicted, "entries evicted")                                                                            \
+    X(isolations, "batches isolated")                                                                        \
+    X(faults, "bad rows found")                                                                              \
+    X(commit_refusals, "batches refused by their COMMIT")                                                    \
+    X(quarantined, "keys put in quarantine")                                                                 \
+    X(quarantine_answers, "updates answered as quarantined")                                                 \
+    X(dropped, "keys given up")                                                                              \
+    X(notes, "notes in the fence row")                                                                       \
+    X(lock_timeouts, "lock timeouts")                                                                        \
+    X(terminated, "backends of old leaders ended")                                                           \
+    X(slot_waits, "waits for a connection to be free")                                                       \
+    X(travels, "travels of the database in time")                                                            \
+    X(rewinds, "rewinds")                                                                                    \
+    X(lost_rows, "rows lost and counted")                                                                    \
+    X(commands, "operators' requests answered")                                                              \
+    X(compared, "rows compared by verifications")                                                            \
+    X(fair_spells, "fair spells, with the age of the oldest write checked")                                  \
     X(judged, "keys judged for linearizability")                                                             \
     X(too_hard, "keys too hard to judge")
 
@@ -115,6 +133,7 @@ struct sim_node {
     uint64_t boot_offset_ms;
     int64_t wall_offset_ms;
     struct sim_seat seats[SIM_GROUPS_MAX];
+    struct fake_slots slots; /* the connections that its flushes share */
     struct sim_event turn, wake, fate; /* fate: restart or resume */
 };
 
@@ -207,6 +226,20 @@ struct sim_client {
     struct sim_event think;
 };
 
+/* How the database treats a key: see sim_rows.c. */
+struct sim_rule {
+    uint64_t until_us;
+    bool all; /* else only some of its values */
+    struct fake_refusal why;
+};
+
+/* The database as it was once. */
+struct sim_copy {
+    bool made;
+    struct fake_content content;
+    uint64_t versions[SIM_KEYS_MAX]; /* of the history's keys */
+};
+
 struct sim {
     const struct sim_config *config;
     struct sim_result *result;
@@ -225,13 +258,24 @@ struct sim {
     uint64_t group_memory_bytes; /* what a group may hold if its clean entries are all that can go */
     uint64_t late_tries, lives;
     bool sessions_are_few; /* so few that some are forgotten */
+    bool once;             /* each key is written once at most */
+    bool travels, operated; /* the database may be another one; operators do things */
+    bool repaired;         /* no row is refused any more */
+    bool fair;             /* no faults just now, but clients write */
     bool calm;             /* no more faults, no more writes */
     bool quiet;            /* no more trace: it is over */
+    int64_t calm_us;       /* since then, by the database's clock */
+    unsigned once_next;    /* the next key that is not written yet */
     unsigned faults_left;
     struct sim_event fault, weather, lag;
     bool lagged;                /* a node hears late: */
     unsigned lagging, lag_step; /* which one, and how far that has gone */
     struct sim_node *turned;    /* the node whose turn was the last step */
+    struct sim_rule rules[SIM_KEYS_MAX];
+    struct sim_copy copies[SIM_COPIES], primary;
+    struct list commands; /* of operators */
+    struct sim_event copying, operator_, adversary, fair_end;
+    unsigned fair_cut, fair_transient, fair_slow; /* the database's faults, while there are none */
 };
 
 void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -285,7 +329,36 @@ uint32_t sim_scan_judge(struct sim_try *t);
 /* A step is over with the answer @t; the scan is given up when @t is NULL. */
 void sim_scan_answered(struct sim_op *op, const struct sim_try *t);
 
+/* sim_rows.c: rows that the database refuses. */
+/* As fake_db.refuses; its data is the sim. */
+bool sim_rows_refused(void *data, const struct fake_write *write, struct fake_refusal *out);
+/* From now on some keys' rows are. */
+void sim_rows_refuse(struct sim *sim);
+/* None is any more. */
+void sim_rows_repair(struct sim *sim);
+
+/* sim_travel.c: the database goes back in time. */
+void sim_travel_start(struct sim *sim);
+/* Another server is there now; @standby: which is none that can be written to, for the time being. False: there
+ * is no other one. */
+bool sim_travel(struct sim *sim, bool standby);
+/* A standby is not one any more. */
+void sim_travel_settle(struct sim *sim);
+void sim_travel_stop(struct sim *sim);
+void sim_travel_deinit(struct sim *sim);
+
+/* sim_operator.c: what operators do. */
+void sim_operators_start(struct sim *sim);
+/* Nothing is stopped, and all settings are those of the configuration. */
+bool sim_operators_tidy(const struct state *state);
+void sim_operators_deinit(struct sim *sim);
+
+/* sim_fair.c: times without faults, in which the flush must keep up. */
+void sim_fair_begin(struct sim *sim);
+
 /* sim_end.c: when all is healed. */
+/* The seat of @group's leader in office, or NULL. */
+struct sim_seat *sim_office(struct sim *sim, uint32_t group);
 bool sim_settle(struct sim *sim);
 /* What the cluster, the database and the clients hold must agree. */
 void sim_compare(struct sim *sim);
@@ -297,5 +370,9 @@ bool sim_run_until(struct sim *sim, uint64_t until_us);
 /* sim_faults.c */
 void sim_faults_start(struct sim *sim);
 void sim_faults_stop(struct sim *sim);
+/* Everything is as it should be, and everybody up; what is drawn for the database's statements stays. */
+void sim_faults_heal(struct sim *sim);
+/* Faults go on. */
+void sim_faults_go_on(struct sim *sim);
 
 #endif

@@ -46,7 +46,7 @@ static void judge_repetition(struct sim_try *t)
     if (op->session == 0) {
         return;
     }
-    if (now.status == STATUS_NOT_FLUSHED) {
+    if (now.status == STATUS_NOT_FLUSHED || now.status == STATUS_QUARANTINED) {
         now.status = STATUS_OK;
     }
     for (unsigned i = 0; i < op->n && now.status == STATUS_OK; i++) {
@@ -68,7 +68,7 @@ static void judge_update(struct sim_try *t)
         const struct operation_result *r = &t->results[i];
         sim_history_done(h, op->keys[i], &op->operations[i], &op->befores[i], r);
         if (r->written && op->flushed && t->request.status == STATUS_OK) {
-            sim_history_in_database(h, op->keys[i], r->version);
+            sim_history_in_database(h, op->keys[i], NULL, r->version);
         }
     }
     op->sim->result->flushed_answers += op->flushed && t->request.status == STATUS_OK;
@@ -92,7 +92,8 @@ static void judge_ok(struct sim_try *t)
         return;
     case SIM_WAIT:
         if (op->wait_index != 0) {
-            sim_history_in_database(h, op->keys[0], op->befores[op->keys[0]].acknowledged);
+            const struct sim_before *before = &op->befores[op->keys[0]];
+            sim_history_in_database(h, op->keys[0], before, before->acknowledged);
         } else {
             sim_history_flushed(h, op->group, op->befores);
         }
@@ -143,6 +144,10 @@ void sim_answer_judge(struct sim_try *t)
     } else if (status == STATUS_NOT_FLUSHED && op->flushed) {
         result->not_flushed++;
         judge_update(t);
+    } else if (status == STATUS_QUARANTINED && op->flushed) {
+        result->quarantine_answers++;
+        judge_update(t);
+        sim_history_quarantined(&op->sim->history, op->keys, op->n, op->befores);
     } else if (status == STATUS_CONDITION_FAILED && op->kind == SIM_UPDATE) {
         result->conditions_failed++;
         for (unsigned i = 0; i < op->n; i++) {
@@ -197,6 +202,9 @@ static enum history_op line_of(const struct operation *op, struct history_arg *a
 /* Expiries are not part of the model: keys that have some are judged by the log alone. */
 static bool has_line(const struct sim_op *op, unsigned i)
 {
+    if (op->sim->config->outage_minutes != 0) {
+        return false; /* they would be too many */
+    }
     bool asked = (op->kind == SIM_GET && !op->stale) || op->kind == SIM_UPDATE;
     return asked && op->sim->history.keys[op->keys[i]].kind != SIM_EXPIRING;
 }

@@ -5,6 +5,7 @@ enum {
     EXPIRE_MAX_MS = 1500,
     EXPIRE_FAR_MS = 3600 * 1000,
     DELTA_MAX = 100,
+    ONCE_PERMILLE = 20,
 };
 
 /* Up to @max different keys of one group; of one kind when @alike. */
@@ -134,8 +135,24 @@ static void draw_operation(struct sim_op *op, unsigned i, uint64_t die)
     }
 }
 
+/* The next key that was never written, now and then. */
+static struct sim_op *ask_once(struct sim *sim)
+{
+    if (sim->once_next == sim->n_keys || !sim_chance(&sim->clock, ONCE_PERMILLE)) {
+        return NULL;
+    }
+    unsigned key = sim->once_next++;
+    struct sim_op *op = sim_op_create(sim, SIM_UPDATE, &key, 1);
+    op->operations[0] = (struct operation){.kind = OPERATION_SET, .key = op->names[0]};
+    draw_value(op, 0, &op->operations[0]);
+    return op;
+}
+
 static struct sim_op *ask_update(struct sim *sim)
 {
+    if (sim->once) {
+        return ask_once(sim);
+    }
     unsigned keys[SIM_OP_KEYS_MAX];
     unsigned n = draw_keys(sim, (unsigned)sim_between(&sim->clock, 1, SIM_OP_KEYS_MAX), true, keys);
     struct sim_op *op = sim_op_create(sim, SIM_UPDATE, keys, n);

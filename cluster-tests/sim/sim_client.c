@@ -9,6 +9,7 @@ enum {
     READER_THINK_MAX_US = 4 * 1000,
     WAITING_MAX = 3, /* it goes on while a few requests are still being tried again */
     ONCE_PERMILLE = 800,
+    OUTAGE_THINK_FACTOR = 10,
 };
 
 /* A session with each group, before anything else is asked of it; some requests go without all the same. */
@@ -52,6 +53,7 @@ static void on_think(struct sim_event *event)
         burst(c);
     }
     uint64_t most_us = c->reader ? READER_THINK_MAX_US : THINK_MAX_US;
+    most_us *= sim->config->outage_minutes != 0 ? OUTAGE_THINK_FACTOR : 1;
     sim_schedule(&sim->clock, &c->think, NULL, sim_between(&sim->clock, 100, most_us), on_think);
 }
 

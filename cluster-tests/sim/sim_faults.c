@@ -1,7 +1,17 @@
 /* What goes wrong, and when: drawn from the seed. */
 #include "cluster-tests/sim/sim.h"
 
-enum { LAG_STEPS = 4, LAG_STEP_US = 200 * 1000, LAG_STEP_EVERY_US = 450 * 1000 };
+enum {
+    LAG_STEPS = 4,
+    LAG_STEP_US = 200 * 1000,
+    LAG_STEP_EVERY_US = 450 * 1000,
+    ADVERSARY_MAX_US = 2000 * 1000,
+    CLOCK_STEP_MAX_US = 2000 * 1000,
+    OUTAGE_MAX_US = 20 * 1000 * 1000,
+    EVERY_MIN_US = 5 * 1000,
+    EVERY_MAX_US = 300 * 1000,
+    OUTAGE_EVERY_MAX_US = 3000 * 1000,
+};
 
 static void on_restart(struct sim_event *event)
 {
@@ -117,6 +127,7 @@ static void on_fair_weather(struct sim_event *event)
     sim->net.loss_permille = 0;
     sim->net.latency_max_us = 2000;
     fake_db_set_down(&sim->db, false);
+    sim_travel_settle(sim);
 }
 
 /* A leader hears from the others later and later, so slowly that it stays in office; then nobody hears it any
@@ -163,18 +174,82 @@ static void set_clock(struct sim *sim)
     sim_trace(sim, "node %u: its clock is set, to %lld ms ahead", n->index, (long long)n->wall_offset_ms);
 }
 
-static void on_fault(struct sim_event *event)
+/* Somebody else locks a fence row, or the table, and gives it back. */
+static void on_adversary_gone(struct sim_event *event)
 {
-    struct sim *sim = list_entry(event, struct sim, fault);
-    if (sim->faults_left == 0) {
+    struct sim *sim = list_entry(event, struct sim, adversary);
+    for (uint32_t g = 0; g < sim->n_groups; g++) {
+        fake_db_lock_fence(&sim->db, g, false);
+    }
+    fake_db_lock_rows(&sim->db, false);
+}
+
+static void lock_something(struct sim *sim)
+{
+    if (sim_scheduled(&sim->adversary)) {
         return;
     }
-    sim->faults_left--;
-    if (sim->lagged) {
-        sim_schedule(&sim->clock, &sim->fault, NULL, 1000 * sim_between(&sim->clock, 5, 300), on_fault);
-        return;
+    uint32_t g = (uint32_t)sim_random(&sim->clock, sim->n_groups + 1);
+    if (g < sim->n_groups) {
+        sim_trace(sim, "database: somebody locks the fence row of group %u", g);
+        fake_db_lock_fence(&sim->db, g, true);
+    } else {
+        sim_trace(sim, "database: somebody locks the table");
+        fake_db_lock_rows(&sim->db, true);
     }
-    switch (sim_random(&sim->clock, 18)) {
+    sim_schedule(&sim->clock, &sim->adversary, NULL, sim_between(&sim->clock, 1000, ADVERSARY_MAX_US),
+        on_adversary_gone);
+}
+
+/* The database is another one, at times together with a change of leader; at times it answers as a standby first. */
+static void travel(struct sim *sim)
+{
+    bool standby = sim_chance(&sim->clock, 300);
+    if (sim_travel(sim, standby) && sim_chance(&sim->clock, 400)) {
+        crash(sim, leading_node(sim));
+    }
+}
+
+static void set_server_clock(struct sim *sim)
+{
+    sim->db.clock_offset_us += (int64_t)sim_random(&sim->clock, CLOCK_STEP_MAX_US);
+}
+
+/* ---- What happens next ---- */
+
+static void take_database_down(struct sim *sim)
+{
+    sim_trace(sim, "database: down");
+    fake_db_set_down(&sim->db, true);
+}
+
+static void trouble_with_database(struct sim *sim)
+{
+    switch (sim_random(&sim->clock, 8)) {
+    case 0:
+        take_database_down(sim);
+        break;
+    case 1:
+    case 2:
+        sim_rows_refuse(sim);
+        break;
+    case 3:
+    case 4:
+        lock_something(sim);
+        break;
+    case 5:
+    case 6:
+        travel(sim);
+        break;
+    default:
+        set_server_clock(sim);
+        break;
+    }
+}
+
+static void trouble_with_nodes(struct sim *sim)
+{
+    switch (sim_random(&sim->clock, 15)) {
     case 0:
         crash(sim, any_node(sim));
         break;
@@ -201,35 +276,77 @@ static void on_fault(struct sim_event *event)
         sim->net.latency_max_us = 1000 * sim_between(&sim->clock, 2, 60);
         break;
     case 10:
-        sim_trace(sim, "database: down");
-        fake_db_set_down(&sim->db, true);
-        break;
     case 11:
-    case 12:
         transfer(sim);
         break;
-    case 13:
+    case 12:
         slow_disk(sim);
         break;
-    case 14:
+    case 13:
         set_clock(sim);
         break;
-    case 15:
+    default:
         lag(sim);
         break;
-    default:
-        break; /* a quiet time */
     }
-    bool foul = sim->db.down || sim->net.loss_permille > 0;
+}
+
+static bool is_foul(const struct sim *sim)
+{
+    bool foul = sim->db.down || sim->db.standby || sim->net.loss_permille > 0;
     for (unsigned i = 0; i < sim->n_nodes * SIM_NODES_MAX; i++) {
         foul = foul || sim->net.cut[i / SIM_NODES_MAX][i % SIM_NODES_MAX];
     }
-    if (foul && !sim_scheduled(&sim->weather)) {
-        uint64_t lasts_us =
-            sim_chance(&sim->clock, 400) ? 1000 * sim_between(&sim->clock, 300, 1200) : some_time_us(sim);
-        sim_schedule(&sim->clock, &sim->weather, NULL, lasts_us, on_fair_weather);
+    return foul;
+}
+
+static uint64_t foul_weather_us(struct sim *sim)
+{
+    if (sim->config->outage_minutes != 0 && sim_chance(&sim->clock, 200)) {
+        return sim_random(&sim->clock, OUTAGE_MAX_US);
     }
-    sim_schedule(&sim->clock, &sim->fault, NULL, 1000 * sim_between(&sim->clock, 5, 300), on_fault);
+    return sim_chance(&sim->clock, 400) ? 1000 * sim_between(&sim->clock, 300, 1200) : some_time_us(sim);
+}
+
+static void on_fault(struct sim_event *event);
+
+static void schedule_fault(struct sim *sim)
+{
+    uint64_t most_us = sim->config->outage_minutes != 0 ? OUTAGE_EVERY_MAX_US : EVERY_MAX_US;
+    sim_schedule(&sim->clock, &sim->fault, NULL, sim_between(&sim->clock, EVERY_MIN_US, most_us), on_fault);
+}
+
+static void on_fault(struct sim_event *event)
+{
+    struct sim *sim = list_entry(event, struct sim, fault);
+    bool outage = sim->config->outage_minutes != 0;
+    if (sim->faults_left == 0) {
+        return;
+    }
+    sim->faults_left -= !outage;
+    if (sim->lagged) {
+        schedule_fault(sim);
+        return;
+    }
+    uint64_t die = sim_random(&sim->clock, 100);
+    if (die < 2 || (outage && die < 6)) {
+        sim_fair_begin(sim); /* it goes on after that */
+        return;
+    }
+    if (die < (outage ? 80 : 30)) {
+        trouble_with_database(sim);
+    } else if (die < 90) {
+        trouble_with_nodes(sim);
+    } /* else a quiet time */
+    if (is_foul(sim) && !sim_scheduled(&sim->weather)) {
+        sim_schedule(&sim->clock, &sim->weather, NULL, foul_weather_us(sim), on_fair_weather);
+    }
+    schedule_fault(sim);
+}
+
+void sim_faults_go_on(struct sim *sim)
+{
+    schedule_fault(sim);
 }
 
 void sim_faults_start(struct sim *sim)
@@ -242,13 +359,14 @@ void sim_faults_start(struct sim *sim)
     sim_schedule(&sim->clock, &sim->fault, NULL, 1000 * sim_between(&sim->clock, 100, 1500), on_fault);
 }
 
-void sim_faults_stop(struct sim *sim)
+void sim_faults_heal(struct sim *sim)
 {
-    sim->faults_left = 0;
     sim_cancel(&sim->clock, &sim->fault);
     sim_cancel(&sim->clock, &sim->weather);
     sim_cancel(&sim->clock, &sim->lag);
+    sim_cancel(&sim->clock, &sim->adversary);
     on_fair_weather(&sim->weather);
+    on_adversary_gone(&sim->adversary);
     sim->db.cut_permille = 0;
     sim->db.transient_permille = 0;
     sim->db.slow_permille = 0;
@@ -258,5 +376,17 @@ void sim_faults_stop(struct sim *sim)
         if (!n->alive || n->crashing) {
             sim_schedule(&sim->clock, &n->fate, NULL, 1, on_restart);
         }
+    }
+}
+
+void sim_faults_stop(struct sim *sim)
+{
+    sim->faults_left = 0;
+    sim_cancel(&sim->clock, &sim->fair_end);
+    sim->fair = false;
+    sim_faults_heal(sim);
+    sim_travel_stop(sim);
+    if (sim_chance(&sim->clock, 500)) {
+        sim_rows_repair(sim);
     }
 }

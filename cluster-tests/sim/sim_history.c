@@ -1,5 +1,4 @@
-/* The log, as the first replica applies it, and what must agree with it: the other replicas, the flushed
- * index, the database. */
+/* The log, as the first replica applies it, and what must agree with it: the other replicas. */
 #include "cluster-tests/sim/sim_history.h"
 
 #include <inttypes.h>
@@ -87,7 +86,7 @@ int64_t sim_history_number(struct bytes value)
     return strtoll(copy, NULL, 10);
 }
 
-static struct sim_key *key_of(struct sim_history *h, struct bytes name)
+struct sim_key *sim_history_key(struct sim_history *h, struct bytes name)
 {
     for (unsigned k = 0; k < h->n_keys; k++) {
         if (bytes_equal(bytes_from_text(h->keys[k].name), name)) {
@@ -107,8 +106,7 @@ const struct sim_record *sim_history_version(const struct sim_key *key, uint64_t
     return NULL;
 }
 
-/* The newest write with an index below @index, or NULL. */
-static const struct sim_record *newest_before(const struct sim_key *key, uint64_t index)
+const struct sim_record *sim_history_newest_before(const struct sim_key *key, uint64_t index)
 {
     for (size_t i = key->n; i > 0; i--) {
         if (key->records[i - 1].index < index) {
@@ -120,7 +118,7 @@ static const struct sim_record *newest_before(const struct sim_key *key, uint64_
 
 const struct sim_record *sim_history_newest(const struct sim_history *h, unsigned key)
 {
-    return newest_before(&h->keys[key], UINT64_MAX);
+    return sim_history_newest_before(&h->keys[key], UINT64_MAX);
 }
 
 struct sim_before sim_history_before(const struct sim_history *h, unsigned k)
@@ -129,7 +127,8 @@ struct sim_before sim_history_before(const struct sim_history *h, unsigned k)
     return (struct sim_before){.floor = key->floor,
         .gone = key->gone,
         .acknowledged = key->acknowledged,
-        .stamp_ms = h->groups[key->group].stamp_ms};
+        .stamp_ms = h->groups[key->group].stamp_ms,
+        .index = h->groups[key->group].newest};
 }
 
 /* A set whose expiry is past deletes the key, and so does such an expire. */
@@ -209,7 +208,9 @@ static void record_write(struct sim_history *h, struct sim_key *key, struct sim_
         sim_history_fail(h, "%s: version %" PRIu64 " is written after version %" PRIu64, key->name,
             record->version, before->version);
     }
-    if (record->value == NULL) {
+    if (key->lost) {
+        /* It may come from a value that is older than the one before it. */
+    } else if (record->value == NULL) {
         record_delete(h, key, before, record);
     } else if (key->kind != SIM_COUNTER) {
         record_serial(h, key, before, record);
@@ -230,7 +231,7 @@ static void record_writes(
     g->many_keys += writes->n_writes > 1;
     for (size_t i = 0; i < writes->n_writes; i++) {
         const Wblog__Write *w = writes->writes[i];
-        struct sim_key *key = key_of(h, pb_bytes(w->key));
+        struct sim_key *key = sim_history_key(h, pb_bytes(w->key));
         CHECK(key != NULL);
         struct sim_record record = {.index = index,
             .version = g->version_base + (index << 16 | i),
@@ -261,7 +262,8 @@ static void record_time(
     g->stamp_ms = entry->stamp_ms;
 }
 
-static void record_entry(struct sim_history *h, uint32_t group, uint64_t index, struct bytes raw)
+static void record_entry(
+    struct sim_history *h, uint32_t group, uint64_t index, struct bytes raw, const struct state *state)
 {
     struct sim_group_history *g = &h->groups[group];
     struct arena arena;
@@ -279,22 +281,8 @@ static void record_entry(struct sim_history *h, uint32_t group, uint64_t index, 
         record_writes(h, group, index, entry->stamp_ms, entry->writes);
         g->after_ms = entry->stamp_ms;
     }
+    sim_history_says(h, group, index, entry, state);
     arena_deinit(&arena);
-}
-
-/* Everything up to F is in the database, or something newer is. */
-static void check_flushed_index(struct sim_history *h, uint32_t group, uint64_t flushed_index)
-{
-    for (unsigned k = 0; k < h->n_keys; k++) {
-        const struct sim_key *key = &h->keys[k];
-        const struct sim_record *record = key->group == group ? newest_before(key, flushed_index + 1) : NULL;
-        if (record != NULL && key->db_version < record->version) {
-            sim_history_fail(h,
-                "group %" PRIu32 " says that all up to %" PRIu64 " is flushed, but %s was written at %" PRIu64
-                " as version %" PRIu64 " and the database has version %" PRIu64,
-                group, flushed_index, key->name, record->index, record->version, key->db_version);
-        }
-    }
 }
 
 static struct sim_point *point_at(struct sim_group_history *g, uint64_t index)
@@ -348,16 +336,9 @@ void sim_history_applied(
             index, g->newest);
     }
     g->newest = index;
-    record_entry(h, group, index, entry);
     *point = (struct sim_point){
         .entry_hash = hash, .state_hash = state_hash(state), .flushed_index = state_flushed_index(state)};
-    if (point->flushed_index < g->flushed_index) {
-        sim_history_fail(h,
-            "group %" PRIu32 ": the flushed index went back from %" PRIu64 " to %" PRIu64 " at %" PRIu64,
-            group, g->flushed_index, point->flushed_index, index);
-    }
-    g->flushed_index = point->flushed_index;
-    check_flushed_index(h, group, g->flushed_index);
+    record_entry(h, group, index, entry, state);
 }
 
 void sim_history_restored(struct sim_history *h, uint32_t group, const struct state *state)
@@ -373,37 +354,4 @@ void sim_history_restored(struct sim_history *h, uint32_t group, const struct st
         return;
     }
     check_state(h, group, point, state->applied_index, state);
-}
-
-/* ---- The database ---- */
-
-void sim_history_commit(
-    void *history, uint32_t group, uint64_t batch, const struct fake_write *writes, size_t n)
-{
-    struct sim_history *h = history;
-    for (size_t i = 0; i < n; i++) {
-        struct sim_key *key = key_of(h, writes[i].key);
-        CHECK(key != NULL);
-        const struct sim_record *expected = newest_before(key, batch);
-        if (key->group != group || expected == NULL) {
-            sim_history_fail(
-                h, "batch %" PRIu64 " has %s, which was not written before it", batch, key->name);
-            return;
-        }
-        bool equal = writes[i].deleted ? expected->value == NULL
-                                       : expected->value != NULL && expected->version == writes[i].version &&
-                                             expected->expires_at_ms == writes[i].expires_at_ms &&
-                                             bytes_equal(value_bytes(expected->value), writes[i].value);
-        if (!equal) {
-            sim_history_fail(
-                h, "batch %" PRIu64 " has not the value that %s had when it began", batch, key->name);
-        }
-        if (expected->version < key->db_version) {
-            sim_history_fail(h,
-                "%s goes back in the database, from version %" PRIu64 " to %" PRIu64 " (batch %" PRIu64 ")",
-                key->name, key->db_version, expected->version, batch);
-        }
-        key->db_version = expected->version;
-        h->flushed_rows++;
-    }
 }

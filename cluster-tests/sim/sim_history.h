@@ -1,8 +1,9 @@
 /* What the simulated cluster has promised so far, and the checks that it keeps it.
  *
  * The history is written by the first replica that applies an entry; every other replica must then agree.
- * From it follows what the database may hold, what the flushed index means (sim_history.c), and what a client
- * may be told (sim_judge.c). The first promise that breaks is kept as a sentence; the run ends there.
+ * From it follows what the database may hold, what the flushed index and the database's own words about its
+ * freshness mean (sim_database.c), and what a client may be told (sim_judge.c). The first promise that breaks
+ * is kept as a sentence; the run ends there.
  *
  * Keys are of four kinds, so that what is in the log can be judged by itself:
  *   plain     set to values that are different each time, and deleted
@@ -16,6 +17,7 @@
 #include "cluster-tests/sim/sim_once.h"
 #include "node/operation.h"
 #include "node/state.h"
+#include "proto/log.pb-c.h"
 
 enum { SIM_KEYS_MAX = 32, SIM_KEY_BYTES = 16, SIM_VALUE_BYTES = 32 };
 
@@ -30,6 +32,7 @@ struct sim_record {
     uint64_t serial; /* of the value, or of the last text of a list; 0: a delete, a counter */
     /* The leader evaluated it at a time from the first to the second of these, and not earlier or later. */
     uint64_t after_ms, stamp_ms;
+    int64_t told_us; /* when somebody was told of it first, by the database's clock; 0: nobody was */
 };
 
 struct sim_key {
@@ -41,7 +44,17 @@ struct sim_key {
     uint64_t floor;        /* no read that starts now may be older than this version */
     bool gone;             /* and it was seen that the key was gone just before that version */
     uint64_t acknowledged; /* the newest version that somebody was told of */
-    uint64_t db_version;   /* newest version that the database wrote or deleted */
+    /* in the database */
+    uint64_t db_version; /* newest version that it wrote or deleted, as it is there now */
+    uint64_t db_most;    /* ... as it ever was */
+    uint64_t batch;      /* the newest one that wrote the key, ... */
+    uint64_t batch_stamp_ms; /* ... and when the log said that it is there */
+    uint64_t excused; /* versions up to this one need not be there: they were counted as lost, or given up */
+    bool lost;        /* some were: what is read of the key may be older than what was known */
+    /* in quarantine */
+    bool quarantined;
+    uint64_t quarantine_index; /* the newest one of the log at which it was */
+    uint64_t refused_batch;    /* the newest one whose row of it the log has put there */
     /* How many requests may have deleted it, or written its value again for another expiry; and how many
      * writes of the log nothing else explains. */
     uint64_t deletes_asked, deletes, rewrites_asked, rewrites;
@@ -53,6 +66,7 @@ struct sim_before {
     bool gone;
     uint64_t acknowledged;
     uint64_t stamp_ms; /* the newest one of the group's log */
+    uint64_t index;    /* likewise */
 };
 
 /* One log index, as the first replica left it. */
@@ -72,10 +86,19 @@ struct sim_group_history {
     uint64_t term;     /* of the newest entry */
     uint64_t stamp_ms; /* of the newest entry */
     uint64_t after_ms; /* no write of the next entry was evaluated earlier than this */
+    /* what the log says of the flush */
+    uint64_t last_batch;
+    uint64_t batch_stamp_ms; /* of the entry that said so */
+    uint64_t rewinds, lost;
+    uint64_t lost_unjudged; /* rows counted while it could not be said which ones */
+    uint64_t quarantines, drops, losses;
+    int64_t fresh_us; /* fresh_as_of, as the database has it */
     struct sim_once once;
 };
 
 struct sim_history {
+    const struct fake_db *db; /* NULL: there is none, and nobody looks for anything there */
+    bool retention_is_by_time; /* no limit of memory cuts it short */
     struct sim_key keys[SIM_KEYS_MAX];
     unsigned n_keys;
     struct sim_group_history groups[SIM_GROUPS_MAX];
@@ -103,9 +126,20 @@ void sim_history_applied(
     struct sim_history *h, uint32_t group, uint64_t index, struct bytes entry, const struct state *state);
 /* A replica was restored to @state. */
 void sim_history_restored(struct sim_history *h, uint32_t group, const struct state *state);
-/* The database commits a batch now. As fake_db.on_commit, whose data is the history. */
-void sim_history_commit(
-    void *history, uint32_t group, uint64_t batch, const struct fake_write *writes, size_t n);
+
+/* ---- The database (sim_database.c) ---- */
+
+/* It commits a batch now. */
+void sim_history_commit(struct sim_history *h, const struct fake_commit *commit);
+/* The fence row of @group, or what the group has, is another one now. */
+void sim_history_changed(struct sim_history *h, uint32_t group);
+/* What it has of each key at this moment goes to @versions, of n_keys. */
+void sim_history_database(const struct sim_history *h, uint64_t *versions);
+/* It has become, as a whole, what it was when @versions was filled. */
+void sim_history_travelled(struct sim_history *h, const uint64_t *versions);
+/* @entry has applied for the first time, and made @state of its group's state. */
+void sim_history_says(struct sim_history *h, uint32_t group, uint64_t index, const Wblog__Entry *entry,
+    const struct state *state);
 
 /* ---- What clients ask ---- */
 
@@ -134,8 +168,13 @@ void sim_history_stale(
     struct sim_history *h, unsigned key, uint64_t stamp_ms, bool found, uint64_t version, struct bytes value);
 /* A wait for the flush of @group is over; @befores are those of all keys when it began. */
 void sim_history_flushed(struct sim_history *h, uint32_t group, const struct sim_before *befores);
-/* A client was told that @version of @key is in the database. */
-void sim_history_in_database(struct sim_history *h, unsigned key, uint64_t version);
+/* A client was told that @version of @key is in the database. If it waited for the log's index only, its request
+ * began at @before, and the key may be in quarantine; a write's own answer (@before NULL) would say that. */
+void sim_history_in_database(
+    struct sim_history *h, unsigned key, const struct sim_before *before, uint64_t version);
+/* ... that some of @keys, which its request wrote or waits for, are refused there. */
+void sim_history_quarantined(
+    struct sim_history *h, const unsigned *keys, unsigned n, const struct sim_before *befores);
 /* The log has the outcome of a session's request, as entry @index; @wrote: it changed something. */
 void sim_history_outcome(struct sim_history *h, uint32_t group, uint64_t session, uint64_t sequence,
     uint64_t index, uint32_t status);
@@ -146,6 +185,10 @@ void sim_history_never(struct sim_history *h, uint32_t group, uint64_t session, 
 
 /* The newest write of @key, or NULL. */
 const struct sim_record *sim_history_newest(const struct sim_history *h, unsigned key);
+/* The newest write of @key with an index below @index, or NULL. */
+const struct sim_record *sim_history_newest_before(const struct sim_key *key, uint64_t index);
+/* The key with that name, or NULL. */
+struct sim_key *sim_history_key(struct sim_history *h, struct bytes name);
 /* A counter's value as a number. */
 int64_t sim_history_number(struct bytes value);
 const struct sim_record *sim_history_version(const struct sim_key *key, uint64_t version);

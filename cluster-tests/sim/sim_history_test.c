@@ -101,7 +101,8 @@ static void commit(struct story *s, uint64_t batch, const char *key, uint64_t se
         .value = bytes_of(text, plain_text(serial, text)),
         .deleted = serial == 0,
         .version = serial == 0 ? 0 : version};
-    sim_history_commit(&s->history, 0, batch, &write, 1);
+    struct fake_commit what = {.batch = batch, .writes = &write, .n = 1};
+    sim_history_commit(&s->history, &what);
 }
 
 static void assert_fails_with(struct story *s, const char *part)

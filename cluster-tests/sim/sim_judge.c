@@ -8,8 +8,12 @@
 
 /* ---- What is known of a key ---- */
 
-static void raise_floor(struct sim_key *key, uint64_t version)
+static void raise_floor(struct sim_history *h, struct sim_key *key, uint64_t version)
 {
+    struct sim_record *r = (struct sim_record *)(uintptr_t)sim_history_version(key, version);
+    if (r != NULL && r->told_us == 0 && h->db != NULL) {
+        r->told_us = fake_db_clock_us(h->db);
+    }
     if (version > key->floor) {
         key->floor = version;
         key->gone = false;
@@ -20,9 +24,9 @@ static void raise_floor(struct sim_key *key, uint64_t version)
 }
 
 /* Whoever is told that @r is over by its expiry has been told of @r. */
-static void raise_beyond(struct sim_key *key, const struct sim_record *r)
+static void raise_beyond(struct sim_history *h, struct sim_key *key, const struct sim_record *r)
 {
-    raise_floor(key, r->version);
+    raise_floor(h, key, r->version);
     if (r->version + 1 > key->floor) {
         key->floor = r->version + 1;
         key->gone = true;
@@ -33,18 +37,18 @@ static void raise_beyond(struct sim_key *key, const struct sim_record *r)
  * stamp of the log; or if nothing was ever there. */
 static void told_absent(struct sim_history *h, struct sim_key *key, const struct sim_before *before)
 {
-    if (before->floor == 0 || before->gone) {
+    if (before->floor == 0 || before->gone || key->lost) {
         return;
     }
     uint64_t stamp_ms = h->groups[key->group].stamp_ms;
     for (size_t i = 0; i < key->n; i++) {
         const struct sim_record *r = &key->records[i];
         if (r->version >= before->floor && r->value == NULL) {
-            raise_floor(key, r->version);
+            raise_floor(h, key, r->version);
             return;
         }
         if (r->version >= before->floor && sim_record_expired(r, stamp_ms)) {
-            raise_beyond(key, r);
+            raise_beyond(h, key, r);
             return;
         }
     }
@@ -65,6 +69,9 @@ static void told_present(struct sim_history *h, struct sim_key *key, const struc
             version);
         return;
     }
+    if (key->lost) {
+        return; /* nobody knows what else it may be now */
+    }
     if (version < before->floor) {
         sim_history_fail(h,
             "%s: a client was answered with version %" PRIu64 ", though %" PRIu64
@@ -77,7 +84,7 @@ static void told_present(struct sim_history *h, struct sim_key *key, const struc
             ", though the log was at %" PRIu64 " already when it asked",
             key->name, version, r->expires_at_ms, before->stamp_ms);
     }
-    raise_floor(key, version);
+    raise_floor(h, key, version);
 }
 
 static struct bytes told_value(const struct operation_result *result)
@@ -106,10 +113,13 @@ void sim_history_exists(struct sim_history *h, unsigned k, const struct sim_befo
         told_absent(h, key, before);
         return;
     }
+    if (key->lost) {
+        return;
+    }
     for (size_t i = 0; i < key->n; i++) {
         const struct sim_record *r = &key->records[i];
         if (r->value != NULL && r->version >= before->floor && !sim_record_expired(r, before->stamp_ms)) {
-            raise_floor(key, r->version);
+            raise_floor(h, key, r->version);
             return;
         }
     }
@@ -278,13 +288,13 @@ static void told_written(struct sim_history *h, struct sim_key *key, const struc
             result->version);
         return;
     }
-    if (!wrote(key, op, result, r)) {
+    if (!key->lost && !wrote(key, op, result, r)) {
         sim_history_fail(h,
             "%s: an operation of kind %d was answered with version %" PRIu64
             ", which is not what it comes to in the log there",
             key->name, (int)op->kind, result->version);
     }
-    raise_floor(key, result->version);
+    raise_floor(h, key, result->version);
     h->acknowledged++;
 }
 
@@ -374,26 +384,48 @@ void sim_history_refused(struct sim_history *h, unsigned k, uint64_t serial)
 
 /* ---- The flush ---- */
 
+/* Is there a word for it that the key is not in the database, though the flush has passed it? */
+static bool is_excused(const struct sim_key *key, const struct sim_before *before, uint64_t version)
+{
+    return key->excused >= version || key->quarantined || key->quarantine_index >= before->index;
+}
+
 void sim_history_flushed(struct sim_history *h, uint32_t group, const struct sim_before *befores)
 {
     h->flush_waits++;
     for (unsigned k = 0; k < h->n_keys; k++) {
         const struct sim_key *key = &h->keys[k];
-        if (key->group == group && key->db_version < befores[k].acknowledged) {
+        if (key->group == group && key->db_most < befores[k].acknowledged &&
+            !is_excused(key, &befores[k], befores[k].acknowledged)) {
             sim_history_fail(h,
                 "%s: a wait for the flush is over, but version %" PRIu64
                 ", known before it began, is not in the database, which has version %" PRIu64,
-                key->name, befores[k].acknowledged, key->db_version);
+                key->name, befores[k].acknowledged, key->db_most);
         }
     }
 }
 
-void sim_history_in_database(struct sim_history *h, unsigned k, uint64_t version)
+void sim_history_in_database(
+    struct sim_history *h, unsigned k, const struct sim_before *before, uint64_t version)
 {
     const struct sim_key *key = &h->keys[k];
-    if (key->db_version < version) {
+    bool excused = before == NULL ? key->excused >= version : is_excused(key, before, version);
+    if (key->db_most < version && !excused) {
         sim_history_fail(h,
             "%s: a write was answered as flushed, but the database has version %" PRIu64 ", not %" PRIu64,
-            key->name, key->db_version, version);
+            key->name, key->db_most, version);
     }
+}
+
+void sim_history_quarantined(
+    struct sim_history *h, const unsigned *keys, unsigned n, const struct sim_before *befores)
+{
+    for (unsigned i = 0; i < n; i++) {
+        const struct sim_key *key = &h->keys[keys[i]];
+        if (key->quarantined || key->quarantine_index >= befores[i].index) {
+            return;
+        }
+    }
+    sim_history_fail(h, "%s: a client was told that the database refuses it, but it was never in quarantine",
+        n == 0 ? "?" : h->keys[keys[0]].name);
 }

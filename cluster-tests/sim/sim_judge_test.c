@@ -386,7 +386,7 @@ static void an_answer_that_says_flushed_too_early_is_caught(void **state)
     struct story s;
     begin(&s);
     uint64_t version = apply(&s, 2, sim_history_serial(&s.history));
-    sim_history_in_database(&s.history, PLAIN_KEY, version);
+    sim_history_in_database(&s.history, PLAIN_KEY, NULL, version);
     assert_fails_with(&s, "answered as flushed");
 }
 

@@ -5,7 +5,9 @@
 
 #include "cluster-tests/sim/sim.h"
 #include "node/state_check.h"
+#include "proto/base/arena.h"
 #include "proto/base/check.h"
+#include "proto/log_entry.h"
 
 enum {
     TURN_DELAY_MAX_US = 400,
@@ -14,7 +16,6 @@ enum {
     CONTACT_SLACK_MS = 2,
     CHECK_EVERY = 16, /* entries: the invariants cost a pass over everything */
 };
-#define WALL_EPOCH_MS 1700000000000u
 
 uint64_t sim_node_now_ms(const struct sim_node *n)
 {
@@ -23,7 +24,7 @@ uint64_t sim_node_now_ms(const struct sim_node *n)
 
 uint64_t sim_wall_ms(const struct sim *sim, int64_t offset_ms)
 {
-    return WALL_EPOCH_MS + sim->clock.now_us / 1000 + (uint64_t)offset_ms;
+    return fake_db_true_us(&sim->clock) / 1000 + (uint64_t)offset_ms;
 }
 
 static uint64_t seat_now_ms(void *data)
@@ -90,11 +91,60 @@ static bool env_seed(void *data, struct flush_identity *out)
 
 /* ---- What a replica tells a group ---- */
 
+/* What the log says of the flush is what a trace is mostly read for. */
+static void trace_entry(const struct sim_seat *s, uint64_t index, struct bytes raw)
+{
+    struct sim *sim = s->node->sim;
+    struct arena arena;
+    Wblog__Entry *entry;
+    const struct state *state = group_state(s->group);
+    const char *what = NULL;
+    uint64_t batch = 0;
+    arena_init(&arena);
+    if (log_entry_decode(raw, &arena, &entry) == STATUS_OK) {
+        switch (entry->command_case) {
+        case WBLOG__ENTRY__COMMAND_FLUSH_BEGIN:
+            what = entry->flush_begin->n_quarantined > 0 ? "RETRY" : "BEGIN";
+            batch = index;
+            break;
+        case WBLOG__ENTRY__COMMAND_FLUSHED:
+            what = "FLUSHED";
+            batch = entry->flushed->batch;
+            break;
+        case WBLOG__ENTRY__COMMAND_FLUSH_ABORT:
+            what = "ABORT";
+            batch = entry->flush_abort->from_batch;
+            break;
+        case WBLOG__ENTRY__COMMAND_QUARANTINE:
+            what = "QUARANTINE";
+            batch = entry->quarantine->batch;
+            break;
+        case WBLOG__ENTRY__COMMAND_REWIND:
+            what = "REWIND";
+            batch = entry->rewind->last_batch;
+            break;
+        default:
+            break;
+        }
+    }
+    if (what != NULL) {
+        sim_trace(sim, "group %u: at %llu %s %llu; last %llu, F %llu, %llu queued, %u in flight, %llu in quarantine",
+            s->index, (unsigned long long)index, what, (unsigned long long)batch,
+            (unsigned long long)state->last_batch, (unsigned long long)state_flushed_index(state),
+            (unsigned long long)state->queued_entries, state->batch_count,
+            (unsigned long long)state->quarantined);
+    }
+    arena_deinit(&arena);
+}
+
 static void on_apply(void *data, uint64_t index, struct bytes entry)
 {
     struct sim_seat *s = data;
     struct sim *sim = s->node->sim;
     group_on_apply(s->group, index, entry, s->starting ? 0 : sim_node_now_ms(s->node));
+    if (index > sim->history.groups[s->index].newest) {
+        trace_entry(s, index, entry);
+    }
     sim_history_applied(&sim->history, s->index, index, entry, group_state(s->group));
     if (index % CHECK_EVERY == 0) {
         state_check_invariants(group_state(s->group));
@@ -276,8 +326,8 @@ static void seat_boot(struct sim_seat *s)
         .loader_data = &s->loader,
     };
     s->group = group_create(&group, &env);
-    fake_flusher_init(
-        &s->flusher, &sim->db, &n->gate, group_flusher_events(), group_flusher_events_data(s->group));
+    fake_flusher_init(&s->flusher, &sim->db, &n->slots, &n->gate, group_flusher_events(),
+        group_flusher_events_data(s->group));
     fake_loader_init(&s->loader, &sim->db, &n->gate, &group_loader_events, s->group);
 }
 
@@ -314,6 +364,7 @@ void sim_node_boot(struct sim_node *n)
     n->alive = true;
     n->life = ++sim->lives;
     n->boot_offset_ms = sim_between(&sim->clock, 1000, 100000);
+    fake_slots_init(&n->slots, (unsigned)sim_between(&sim->clock, 1, sim->n_groups));
     for (uint32_t g = 0; g < sim->n_groups; g++) {
         seat_boot(&n->seats[g]);
     }

@@ -111,6 +111,7 @@ static void conclude(struct sim_op *op, struct sim_try *t)
     switch (t->request.status) {
     case STATUS_OK:
     case STATUS_NOT_FLUSHED:
+    case STATUS_QUARANTINED:
         if (op->client != NULL && !op->stale) {
             op->client->leader[op->group] = t->node;
         }

@@ -8,15 +8,17 @@
 #include "cluster-tests/sim/sim.h"
 
 static const char usage[] =
-    "usage: wbsim --seeds FROM..TO | --seed S  [--steps N] [--verbose] [--counts] [--history F] [--defect "
-    "NAME]\n"
+    "usage: wbsim --seeds FROM..TO | --seed S  [--steps N | --outages MINUTES] [--verbose] [--counts]\n"
+    "             [--history F] [--defect NAME]\n"
     "Simulates a cluster with faults drawn from each seed and checks every promise after every step.\n"
     "  --steps N      faults per seed (default 60)\n"
+    "  --outages M    instead of those: M minutes by the cluster's own time, with trouble of the database's\n"
     "  --verbose      the whole trace\n"
     "  --counts       what the seeds reached together\n"
     "  --history F    write what the clients of the last seed saw to the file F, for wbcheck\n"
-    "  --defect NAME  break something on purpose: no-fence, loses-commits, take-skips-lock, lease,\n"
-    "                 sessions-ignored, refusals-forgotten, local-expiry, loads-live, captures-unproved\n"
+    "  --defect NAME  break something on purpose: no-fence, loses-commits, take-skips-lock, skips-bad-rows,\n"
+    "                 commits-isolated, hides-faults, lease, sessions-ignored, refusals-forgotten,\n"
+    "                 local-expiry, loads-live, captures-unproved\n"
     "Exit status: 0 all seeds passed, 1 a seed failed (it is named, with its trace), 2 wrong arguments.\n";
 
 struct arguments {
@@ -47,9 +49,8 @@ static bool parse_range(const char *text, struct arguments *a)
 
 static bool parse_defect(const char *text, struct sim_config *config)
 {
-    static const char *const names[] = {"none", "no-fence", "loses-commits", "take-skips-lock"};
-    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++) {
-        if (strcmp(text, names[i]) == 0) {
+    for (int i = FAKE_DB_SOUND + 1; i < FAKE_DB_DEFECTS; i++) {
+        if (strcmp(text, fake_db_defect_name((enum fake_db_defect)i)) == 0) {
             config->defect = (enum fake_db_defect)i;
             return true;
         }
@@ -69,6 +70,7 @@ static bool parse(int argc, char **argv, struct arguments *a)
         {"seeds", required_argument, NULL, 'r'},
         {"seed", required_argument, NULL, 's'},
         {"steps", required_argument, NULL, 'n'},
+        {"outages", required_argument, NULL, 'o'},
         {"verbose", no_argument, NULL, 'v'},
         {"defect", required_argument, NULL, 'd'},
         {"counts", no_argument, NULL, 'c'},
@@ -98,6 +100,12 @@ static bool parse(int argc, char **argv, struct arguments *a)
                 return false;
             }
             a->steps = (unsigned)number;
+            break;
+        case 'o':
+            if (!parse_number(optarg, &end, &number) || *end != '\0' || number == 0 || number > 1000) {
+                return false;
+            }
+            a->config.outage_minutes = (unsigned)number;
             break;
         case 'v':
             a->verbose = true;
@@ -131,6 +139,9 @@ static void print_failure(uint64_t seed, const struct arguments *a, const struct
     printf("again: wbsim --seed %" PRIu64 " --verbose", seed);
     if (a->steps != 0) {
         printf(" --steps %u", a->steps);
+    }
+    if (a->config.outage_minutes != 0) {
+        printf(" --outages %u", a->config.outage_minutes);
     }
     printf("\n");
 }

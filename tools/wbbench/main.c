@@ -1,13 +1,15 @@
 /* wbbench: load for a wbcache cluster, and what it measured. engine.c drives the clients, link.c their
  * connections, route.c knows the leaders, wire.c the bytes; keys.c chooses keys, histogram.c keeps the times.
- */
+ * `wbbench flush` is a benchmark of its own: flush_bench.c. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <sys/resource.h>
 
 #include "proto/base/alloc.h"
+#include "tools/wbbench/flush_bench.h"
 #include "tools/wbbench/options.h"
 #include "tools/wbbench/report.h"
 
@@ -44,6 +46,10 @@ static bool fill(
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "flush") == 0) {
+        signal(SIGPIPE, SIG_IGN);
+        return flush_bench_main(argc - 1, argv + 1);
+    }
     struct bench_options options;
     int rc = options_parse(argc, argv, &options);
     if (rc >= 0) {

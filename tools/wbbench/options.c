@@ -55,7 +55,8 @@ enum { ROWS = sizeof rows / sizeof *rows };
 
 static void print_help(void)
 {
-    puts("Usage: wbbench [OPTIONS]\n\nPuts load on a wbcache cluster and measures it.\n");
+    puts("Usage: wbbench [OPTIONS]\n       wbbench flush [OPTIONS]\n\n"
+         "Puts load on a wbcache cluster and measures it. `wbbench flush --help`: the speed of its flush.\n");
     for (size_t i = 0; i < ROWS; i++) {
         char left[64];
         snprintf(

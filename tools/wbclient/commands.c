@@ -11,20 +11,6 @@
 
 /* ---- Commands about the cluster ---- */
 
-static int command_flush(struct session *s, const struct bytes *args, size_t n)
-{
-    int code = wbcache_flush(s->cache);
-    if (code != WBCACHE_OK) {
-        return output_failure(s, code);
-    }
-    if (s->json) {
-        session_print_json(json_pack("{s:b}", "ok", 1));
-    } else {
-        puts("OK: everything acknowledged before is in PostgreSQL");
-    }
-    return EXIT_DONE;
-}
-
 static int command_locate(struct session *s, const struct bytes *args, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -147,10 +133,56 @@ static const struct command commands[] = {
         0, 1, command_status},
     {"lag", "", "show what PostgreSQL does not have yet", "One line per group, then the total.", 0, 0,
         command_lag},
-    {"flush", "", "wait until everything acknowledged is in PostgreSQL",
-        "Waits at most for the deadline (--deadline). Exit code 6 after it: nothing is lost, only not yet "
-        "flushed.",
-        0, 0, command_flush},
+    {"flush", "[ACTION ...]", "wait until everything acknowledged is in PostgreSQL",
+        "Without an action it waits, at most for the deadline (--deadline). Exit code 6 after it: nothing is "
+        "lost, only "
+        "not\n"
+        "yet flushed. Actions change how the cluster flushes, at once, for all groups or for one (--group "
+        "G):\n"
+        "  status                 the settings in force, and what has been set\n"
+        "  pause, resume          write nothing to PostgreSQL meanwhile; writes go on until the dirty budget "
+        "is full\n"
+        "  set SETTING...         age=500ms  batch-rows=5000  batch-bytes=4MiB  rate=1000/s (of each group; "
+        "rate=none)\n"
+        "  reset                  back to what the nodes' configuration files say, and not paused\n"
+        "These are replicated: they outlive restarts and changes of leaders. And:\n"
+        "  connections N          connections to PostgreSQL that each node's flushes share (--node ID: of "
+        "one node)\n"
+        "  acknowledge-loss       rows that were lost when PostgreSQL went back in time have been seen: show "
+        "them no "
+        "more",
+        0, 16, command_flush},
+    {"quarantine", "ACTION [...]", "look at the rows that PostgreSQL refuses",
+        "A refused row holds up no other. Reads give its newest value; it is tried again by itself now and "
+        "then, and a\n"
+        "new write to the key takes its place. Actions:\n"
+        "  list                   all of them, the oldest first\n"
+        "  show KEY               one of them, with PostgreSQL's message and the value\n"
+        "  retry KEY..., --all    try again now, and say what came of it; waits at most for the deadline or\n"
+        "                         --timeout SECONDS. Exit code 7 when PostgreSQL refuses one again, 6 when "
+        "one was not\n"
+        "                         tried in that time\n"
+        "  drop KEY... [--yes]    give the refused values up: each key is again what PostgreSQL has. Asks "
+        "before it does",
+        1, WORDS_MAX, command_quarantine},
+    {"key-status", "KEY", "show how far a key is on its way to PostgreSQL",
+        "In a word: clean (PostgreSQL has it), dirty (it waits), in-flight (it is being written), "
+        "quarantined "
+        "(PostgreSQL\n"
+        "refuses it), absent (known not to exist), not-in-memory (PostgreSQL has what there is). Then the "
+        "details.",
+        1, 1, command_key_status},
+    {"verify", "[OPTIONS]", "compare memory with PostgreSQL",
+        "One line for each clean key whose row is missing, older or changed, or is there though the key is "
+        "not. Keys "
+        "that\n"
+        "are on their way are not compared. Exit code 0 when all are equal or were repaired, 8 otherwise. "
+        "Options:\n"
+        "  --repair, --repair=write   write what memory has again, unless the key was changed meanwhile\n"
+        "  --repair=drop              forget what memory has: PostgreSQL is right\n"
+        "  --prefix P, --group G      only keys that begin with P; only one group\n"
+        "  --sample N                 only about N keys of those in memory, chosen by their hash",
+        0, 8, command_verify},
     {"wait", "GROUP INDEX", "wait until a write is in PostgreSQL",
         "Group and index are those that --json shows with a write. Exit code 6 after the deadline.", 2, 2,
         command_wait},

@@ -46,6 +46,12 @@ int command_mset(struct session *s, const struct bytes *args, size_t n);
 int command_mdel(struct session *s, const struct bytes *args, size_t n);
 int command_scan(struct session *s, const struct bytes *args, size_t n);
 
+/* flush.c, quarantine.c, key_status.c, verify.c: for operators */
+int command_flush(struct session *s, const struct bytes *args, size_t n);
+int command_quarantine(struct session *s, const struct bytes *args, size_t n);
+int command_key_status(struct session *s, const struct bytes *args, size_t n);
+int command_verify(struct session *s, const struct bytes *args, size_t n);
+
 /* status.c */
 int command_status(struct session *s, const struct bytes *args, size_t n);
 int command_lag(struct session *s, const struct bytes *args, size_t n);

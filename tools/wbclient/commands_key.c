@@ -65,7 +65,8 @@ static json_t *written_json(const struct wbcache_result *r)
 /* A write failed, or is replicated only. What is there is told with a failed condition. */
 static int fail_write(struct session *s, const struct wbcache_result *r)
 {
-    if (s->json && (r->code == WBCACHE_NOT_FLUSHED || r->code == WBCACHE_CONDITION_FAILED)) {
+    if (s->json && (r->code == WBCACHE_NOT_FLUSHED || r->code == WBCACHE_QUARANTINED ||
+                       r->code == WBCACHE_CONDITION_FAILED)) {
         json_t *o = json_pack(
             "{s:s, s:s}", "error", wbcache_code_name(r->code), "message", wbcache_strerror(r->code));
         json_object_set_new(o, "found", json_boolean(r->found));

@@ -1,7 +1,9 @@
 /* wbclient: the command line of a wbcache cluster. One command from the arguments, or many from standard
  * input. main.c reads the options, commands.c holds the table of commands, commands_key.c and
- * commands_many.c those on keys, status.c the two that look at the cluster, output.c how things are shown,
- * repl.c the shell, words.c its quoting, session.c the connection and how failures are told. */
+ * commands_many.c those on keys, status.c (with status_json.c) the two that look at the cluster, flush.c,
+ * quarantine.c, key_status.c and verify.c those for operators, output.c how things are shown, args.c what
+ * words and numbers mean, repl.c the shell, words.c its quoting, session.c the connection and how failures
+ * are told. */
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +33,8 @@ static void print_help(void)
     puts("\n`wbclient help COMMAND` tells more.\n"
          "In the shell, words with blanks go in double quotes, and \\xNN in double quotes is any byte.\n"
          "Exit codes: 0 done, 1 no such key, 2 wrong usage, 3 the outcome of a write is unknown, 4 failed,\n"
-         "5 the condition does not hold, 6 done and replicated, but not in PostgreSQL by the deadline.\n"
+         "5 the condition does not hold, 6 done and replicated, but not in PostgreSQL by the deadline,\n"
+         "7 done and replicated, but PostgreSQL refuses the row, 8 verify found differences that remain.\n"
          "Many commands from a pipe: the largest code of all.");
 }
 

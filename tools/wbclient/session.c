@@ -21,7 +21,10 @@ static const char *advice(int code)
     case WBCACHE_NO_SPACE:
         return "Make space on the disk of the group's leader; `wbclient status` shows who leads.";
     case WBCACHE_NOT_FLUSHED:
-        return "Nothing is lost: the cluster has it, and goes on to write it. See `wbclient lag`.";
+        return "Nothing is lost: the cluster has it, and writes it as soon as it can. See `wbclient lag`.";
+    case WBCACHE_QUARANTINED:
+        return "The cluster has it, and reads give it. `wbclient quarantine show KEY` tells why PostgreSQL "
+               "refuses it.";
     case WBCACHE_NOT_A_NUMBER:
         return "`wbclient get` shows the value; `set` replaces it.";
     case WBCACHE_HALTED:
@@ -70,6 +73,8 @@ int session_exit_code(int code)
         return EXIT_CONDITION;
     case WBCACHE_NOT_FLUSHED:
         return EXIT_NOT_FLUSHED;
+    case WBCACHE_QUARANTINED:
+        return EXIT_QUARANTINED;
     default:
         return EXIT_FAILED;
     }

@@ -17,6 +17,8 @@ enum exit_code {
     EXIT_FAILED = 4,
     EXIT_CONDITION = 5,   /* the condition does not hold; nothing was done */
     EXIT_NOT_FLUSHED = 6, /* done and replicated, but not in the database by the deadline */
+    EXIT_QUARANTINED = 7, /* done and replicated, but the database refuses the row */
+    EXIT_DIFFERENT = 8,   /* verify: memory and database differ, and were not made equal */
 };
 
 struct session {

@@ -2,18 +2,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "tools/wbclient/args.h"
 #include "tools/wbclient/commands.h"
+#include "tools/wbclient/status_view.h"
 
-/* One replica with the node that reported it. */
-struct view {
-    const struct wbcache_node_status *node;
-    const struct wbcache_group_status *group;
-};
-
-/* The most believable leader's view of @group: a ready leader before one that is not, the newest term first.
- * An old leader that does not know yet that it was replaced has a smaller term. */
-static struct view leader_view(const struct wbcache_status *status, uint32_t group)
+struct view status_leader(const struct wbcache_status *status, uint32_t group)
 {
     struct view best = {NULL, NULL};
     for (size_t i = 0; i < status->n_nodes; i++) {
@@ -29,7 +24,7 @@ static struct view leader_view(const struct wbcache_status *status, uint32_t gro
     return best;
 }
 
-static uint32_t group_count(const struct wbcache_status *status)
+uint32_t status_group_count(const struct wbcache_status *status)
 {
     for (size_t i = 0; i < status->n_nodes; i++) {
         if (status->nodes[i].code == WBCACHE_OK) {
@@ -39,72 +34,94 @@ static uint32_t group_count(const struct wbcache_status *status)
     return 0;
 }
 
-static uint64_t lag_of(const struct wbcache_group_status *g)
+uint64_t status_lag(const struct wbcache_group_status *g)
 {
     return g->applied_index > g->flushed_index ? g->applied_index - g->flushed_index : 0;
 }
 
 /* ---- for people ---- */
 
-struct text {
-    char s[32];
-};
-
-static struct text human_bytes(uint64_t bytes)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    struct text t;
-    double v = (double)bytes;
-    size_t unit = 0;
-    while (v >= 1024 && unit < sizeof units / sizeof *units - 1) {
-        v /= 1024;
-        unit++;
-    }
-    snprintf(t.s, sizeof t.s, unit == 0 || v >= 100 ? "%.0f %s" : "%.1f %s", v, units[unit]);
-    return t;
-}
-
-static struct text human_ms(uint64_t ms)
-{
-    struct text t;
-    uint64_t s = ms / 1000;
-    if (ms == 0) {
-        snprintf(t.s, sizeof t.s, "-");
-    } else if (s < 10) {
-        snprintf(t.s, sizeof t.s, "%" PRIu64 " ms", ms);
-    } else if (s < 120) {
-        snprintf(t.s, sizeof t.s, "%" PRIu64 " s", s);
-    } else if (s < 7200) {
-        snprintf(t.s, sizeof t.s, "%" PRIu64 " min", s / 60);
-    } else if (s < 172800) {
-        snprintf(t.s, sizeof t.s, "%" PRIu64 " h", s / 3600);
-    } else {
-        snprintf(t.s, sizeof t.s, "%" PRIu64 " d", s / 86400);
-    }
-    return t;
-}
-
 static void print_nodes(const struct wbcache_status *status)
 {
-    printf("%-5s %-24s %-6s %-9s %11s %10s %18s\n", "node", "address", "up", "uptime", "connections",
-        "memory", "cache");
+    printf("%-5s %-24s %-6s %-9s %11s %10s %18s %7s\n", "node", "address", "up", "uptime", "connections",
+        "memory", "cache", "to db");
     for (size_t i = 0; i < status->n_nodes; i++) {
         const struct wbcache_node_status *n = &status->nodes[i];
-        char id[24] = "?";
+        char id[24] = "?", database[24] = "-";
         if (n->node_id != 0) {
             snprintf(id, sizeof id, "%" PRIu64, n->node_id);
         }
         if (n->code == WBCACHE_OK) {
-            char cache[48] = "-";
+            char cache[80] = "-";
             if (n->memory_max_bytes != 0) { /* how much of memory_max the keys in memory take */
                 snprintf(cache, sizeof cache, "%s (%.0f %%)", human_bytes(n->cache_bytes).s,
                     100.0 * (double)n->cache_bytes / (double)n->memory_max_bytes);
             }
-            printf("%-5s %-24s %-6s %-9s %11" PRIu64 " %10s %18s\n", id, n->client_address, "yes",
-                human_ms(n->uptime_ms).s, n->connections, human_bytes(n->memory_bytes).s, cache);
+            if (n->database_connections != 0) {
+                snprintf(database, sizeof database, "%" PRIu32 "/%" PRIu32, n->database_connections_used,
+                    n->database_connections);
+            }
+            printf("%-5s %-24s %-6s %-9s %11" PRIu64 " %10s %18s %7s\n", id, n->client_address, "yes",
+                human_ms(n->uptime_ms).s, n->connections, human_bytes(n->memory_bytes).s, cache, database);
         } else {
             printf("%-5s %-24s no     (%s)\n", id, n->client_address, wbcache_code_name(n->code));
         }
+    }
+}
+
+const char *status_advice(const struct wbcache_group_status *g)
+{
+    static const struct {
+        const char *class, *advice;
+    } rows[] = {
+        {"halt", "This needs you: repair what it says. It is looked at again every few seconds; nothing is "
+                 "dropped."},
+        {"outage", "PostgreSQL is away, or takes nothing at present: tried again by itself."},
+        {"transient", "Tried again by itself."},
+        {"row", "The rows that PostgreSQL refuses are being looked for; the others will be written."},
+        {"fenced", "Another leader writes: normal for a moment after leadership has moved."},
+        {"predecessor", "What is in PostgreSQL is being looked at anew, by itself."},
+    };
+    const char *class = strcmp(g->flush_state, "halted") == 0 ? "halt" : g->flush_error_class;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (strcmp(class, rows[i].class) == 0) {
+            return rows[i].advice;
+        }
+    }
+    return "";
+}
+
+/* What an operator should know or do, a line each under the group's own. *@told is the error that was told
+ * last: one database away is the same error in all groups. */
+static void print_troubles(const struct wbcache_group_status *g, const char **told)
+{
+    if (g->settings.paused) {
+        puts("      PAUSED: nothing is written to PostgreSQL until `wbclient flush resume`.");
+    }
+    if (g->recovering) {
+        puts("      RECOVERING: PostgreSQL went back in time; what it lost is being written again.");
+    }
+    if (g->lost > 0) {
+        printf("      LOST %s row%s, %s ago: PostgreSQL went back further than memory remembers.\n"
+               "        `wbclient verify --repair` writes what memory still has; then `wbclient flush "
+               "acknowledge-loss`.\n",
+            human_count(g->lost).s, g->lost == 1 ? "" : "s", human_age(g->lost_ms).s);
+    }
+    if (g->quarantined > 0) {
+        printf("      %s in quarantine: PostgreSQL refuses %s; see `wbclient quarantine list`.\n",
+            human_count(g->quarantined).s, g->quarantined == 1 ? "the row" : "the rows");
+    }
+    if (g->flush_error[0] != '\0') {
+        const char *advice = status_advice(g);
+        bool same = *told != NULL && strcmp(*told, g->flush_error) == 0;
+        printf("      last error (%s%s%s, for %s): %s\n",
+            g->flush_error_class[0] != '\0' ? g->flush_error_class : "of the database",
+            g->flush_error_sqlstate[0] != '\0' ? " " : "", g->flush_error_sqlstate,
+            human_age(g->flush_error_ms).s, same ? "the same" : g->flush_error);
+        if (advice[0] != '\0' && !same) {
+            printf("        %s\n", advice);
+        }
+        *told = g->flush_error;
     }
 }
 
@@ -114,26 +131,30 @@ static void print_group_header(void)
         "applied", "flushed", "lag", "dirty", "bytes", "oldest", "flush");
 }
 
-static void print_group(const struct wbcache_node_status *node, const struct wbcache_group_status *g)
+static void print_group(
+    const struct wbcache_node_status *node, const struct wbcache_group_status *g, const char **told)
 {
+    bool paused = g->settings.paused && strcmp(g->flush_state, "active") == 0;
     bool leader = strcmp(g->role, "leader") == 0;
     printf("%-5" PRIu32 " %-9s %-5" PRIu64 " %6" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8" PRIu64 " %8" PRIu64
            " %10s %8s  %s%s\n",
         g->group, leader && !g->ready ? "starting" : g->role, node->node_id, g->term, g->applied_index,
-        g->flushed_index, lag_of(g), g->dirty_entries, human_bytes(g->dirty_bytes).s,
-        human_ms(g->oldest_dirty_ms).s, g->flush_state, leader && !g->ready ? " (not ready)" : "");
-    if (g->flush_error[0] != '\0') {
-        printf("      last error: %s\n", g->flush_error);
+        g->flushed_index, status_lag(g), g->dirty_entries, human_bytes(g->dirty_bytes).s,
+        human_ms(g->oldest_dirty_ms).s, paused ? "paused" : g->flush_state,
+        leader && !g->ready ? " (not ready)" : "");
+    if (leader) {
+        print_troubles(g, told);
     }
 }
 
 static void print_followers(const struct wbcache_status *status, uint32_t group, struct view leader)
 {
+    const char *told = NULL;
     for (size_t i = 0; i < status->n_nodes; i++) {
         const struct wbcache_node_status *node = &status->nodes[i];
         for (size_t j = 0; node->code == WBCACHE_OK && j < node->n_groups; j++) {
             if (node->groups[j].group == group && &node->groups[j] != leader.group) {
-                print_group(node, &node->groups[j]);
+                print_group(node, &node->groups[j], &told);
             }
         }
     }
@@ -141,13 +162,14 @@ static void print_followers(const struct wbcache_status *status, uint32_t group,
 
 static void print_groups(const struct wbcache_status *status, bool all)
 {
-    uint32_t n = group_count(status);
+    uint32_t n = status_group_count(status);
     uint32_t unled = 0;
+    const char *told = NULL;
     print_group_header();
     for (uint32_t group = 0; group < n; group++) {
-        struct view leader = leader_view(status, group);
+        struct view leader = status_leader(status, group);
         if (leader.group != NULL) {
-            print_group(leader.node, leader.group);
+            print_group(leader.node, leader.group, &told);
         } else {
             printf("%-5" PRIu32 " no leader\n", group);
             unled++;
@@ -162,112 +184,34 @@ static void print_groups(const struct wbcache_status *status, bool all)
     }
 }
 
-/* ---- for programs ---- */
-
-static void set_u64(json_t *object, const char *name, uint64_t value)
+static uint64_t wall_ms(void)
 {
-    json_object_set_new(object, name, json_integer((json_int_t)value));
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static json_t *group_json(const struct wbcache_group_status *g)
+/* How fresh PostgreSQL is, and what stands behind it. The age is by this machine's clock, the time by
+ * PostgreSQL's. */
+static void print_freshness(const struct wbcache_status *status)
 {
-    json_t *o = json_object();
-    set_u64(o, "group", g->group);
-    json_object_set_new(o, "role", json_string(g->role));
-    json_object_set_new(o, "ready", json_boolean(g->ready));
-    json_object_set_new(o, "flush_state", json_string(g->flush_state));
-    json_object_set_new(o, "flush_error", json_string(g->flush_error));
-    set_u64(o, "lag_entries", lag_of(g));
-/* Every plain number of the struct under its own name. */
-#define NUMBER(name) set_u64(o, #name, g->name)
-    NUMBER(leader_id);
-    NUMBER(term);
-    NUMBER(last_index);
-    NUMBER(commit_index);
-    NUMBER(applied_index);
-    NUMBER(flushed_index);
-    NUMBER(last_batch);
-    NUMBER(dirty_entries);
-    NUMBER(dirty_bytes);
-    NUMBER(oldest_dirty_ms);
-    NUMBER(batches_in_flight);
-    NUMBER(entries);
-    NUMBER(bytes);
-    NUMBER(rows_flushed);
-    NUMBER(batches_flushed);
-    NUMBER(writes_applied);
-    NUMBER(loads);
-    NUMBER(epoch);
-    NUMBER(hits);
-    NUMBER(misses);
-    NUMBER(flush_failures);
-    NUMBER(fenced);
-    NUMBER(evicted);
-    NUMBER(expired);
-    NUMBER(expiring);
-    NUMBER(sessions);
-    NUMBER(session_results);
-    NUMBER(session_bytes);
-    NUMBER(contact_age_ms);
-#undef NUMBER
-    /* A hash has 64 bits, and JSON's integers are signed. */
-    char hash[24];
-    snprintf(hash, sizeof hash, "%016" PRIx64, g->state_hash);
-    json_object_set_new(o, "state_hash", json_string(hash));
-    return o;
-}
-
-static json_t *node_json(const struct wbcache_node_status *n)
-{
-    bool up = n->code == WBCACHE_OK;
-    json_t *o = json_object();
-    set_u64(o, "id", n->node_id);
-    json_object_set_new(o, "address", json_string(n->client_address));
-    json_object_set_new(o, "up", json_boolean(up));
-    json_object_set_new(o, "peer_address", json_string(n->peer_address));
-    if (!up) {
-        json_object_set_new(o, "error", json_string(wbcache_code_name(n->code)));
-        return o;
-    }
-    json_object_set_new(o, "version", json_string(n->version));
-    json_object_set_new(o, "cluster_id", json_string(n->cluster_id));
-    set_u64(o, "uptime_ms", n->uptime_ms);
-    set_u64(o, "connections", n->connections);
-    set_u64(o, "memory_bytes", n->memory_bytes);
-    set_u64(o, "cache_bytes", n->cache_bytes);
-    set_u64(o, "memory_max_bytes", n->memory_max_bytes);
-    set_u64(o, "requests", n->requests);
-    json_t *groups = json_array();
-    for (size_t i = 0; i < n->n_groups; i++) {
-        json_array_append_new(groups, group_json(&n->groups[i]));
-    }
-    json_object_set_new(o, "groups", groups);
-    return o;
-}
-
-static json_t *status_json(const struct wbcache_status *status)
-{
-    uint32_t count = group_count(status);
-    uint32_t ready = 0;
-    json_t *groups = json_array();
-    for (uint32_t group = 0; group < count; group++) {
-        struct view leader = leader_view(status, group);
-        json_t *g;
-        if (leader.group != NULL) {
-            g = group_json(leader.group);
-            json_object_set_new(g, "leader_address", json_string(leader.node->client_address));
-            ready += leader.group->ready;
-        } else {
-            g = json_pack("{s:i, s:i, s:b}", "group", (int)group, "leader_id", 0, "ready", 0);
+    uint64_t now_ms = wall_ms();
+    printf("\n%-5s %-27s %9s %11s %8s %10s %10s %8s\n", "group", "PostgreSQL is fresh as of", "ago",
+        "quarantined", "lost", "retained", "bytes", "batches");
+    for (uint32_t group = 0; group < status_group_count(status); group++) {
+        const struct wbcache_group_status *g = status_leader(status, group).group;
+        if (g == NULL) {
+            continue;
         }
-        json_array_append_new(groups, g);
+        bool known = g->fresh_as_of_ms != 0 && !g->recovering;
+        uint64_t age_ms = now_ms > g->fresh_as_of_ms ? now_ms - g->fresh_as_of_ms : 0;
+        printf("%-5" PRIu32 " %-27s %9s %11" PRIu64 " %8" PRIu64 " %10" PRIu64 " %10s %8" PRIu64 "\n", group,
+            known           ? human_time(g->fresh_as_of_ms).s
+            : g->recovering ? "not before it has recovered"
+                            : "not known yet",
+            known ? human_age(age_ms).s : "-", g->quarantined, g->lost, g->retained,
+            human_bytes(g->retained_bytes).s, g->retained_batches);
     }
-    json_t *nodes = json_array();
-    for (size_t i = 0; i < status->n_nodes; i++) {
-        json_array_append_new(nodes, node_json(&status->nodes[i]));
-    }
-    return json_pack("{s:i, s:i, s:o, s:o}", "group_count", (int)count, "ready_groups", (int)ready, "groups",
-        groups, "nodes", nodes);
 }
 
 /* ---- the commands ---- */
@@ -288,9 +232,15 @@ int command_status(struct session *s, const struct bytes *args, size_t n)
     } else {
         print_nodes(status);
         print_groups(status, all);
+        print_freshness(status);
     }
     wbcache_status_free(status);
     return EXIT_DONE;
+}
+
+static void set_u64(json_t *object, const char *name, uint64_t value)
+{
+    json_object_set_new(object, name, json_integer((json_int_t)value));
 }
 
 struct lag {
@@ -303,7 +253,7 @@ struct lag {
 
 static void lag_add(struct lag *total, const struct wbcache_group_status *g)
 {
-    total->entries += lag_of(g);
+    total->entries += status_lag(g);
     total->dirty_entries += g->dirty_entries;
     total->dirty_bytes += g->dirty_bytes;
     if (g->oldest_dirty_ms > total->oldest_ms) {
@@ -336,8 +286,8 @@ int command_lag(struct session *s, const struct bytes *args, size_t n)
     }
     struct lag total = {0};
     json_t *groups = json_array();
-    for (uint32_t group = 0; group < group_count(status); group++) {
-        struct view leader = leader_view(status, group);
+    for (uint32_t group = 0; group < status_group_count(status); group++) {
+        struct view leader = status_leader(status, group);
         struct lag one = {.unled = leader.group == NULL};
         if (leader.group != NULL) {
             lag_add(&one, leader.group);
