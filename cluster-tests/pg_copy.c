@@ -9,6 +9,11 @@
 #include "cluster-tests/program.h"
 #include "cluster-tests/scenario.h"
 
+enum {
+    PROBES = 24, /* keys, so that each group has some of them */
+    ASKED_MS = 30000,
+};
+
 static void path_of(struct cluster *c, const char *name, char *out, size_t out_len)
 {
     snprintf(out, out_len, "%s/pg/%s", c->dir, name);
@@ -74,4 +79,27 @@ void pg_copy_swap(struct cluster *c, const char *away, const char *name)
     move(c, "data", away);
     move(c, name, "data");
     say("  PostgreSQL's data is now %s; what it had is put away as %s", name, away);
+}
+
+static bool misses_are_answered(struct cluster *c, void *data)
+{
+    (void)c;
+    char names[PROBES][16];
+    struct wbcache_item items[PROBES] = {{0}};
+    for (unsigned i = 0; i < PROBES; i++) {
+        items[i].key = names[i];
+        items[i].key_len = (size_t)snprintf(names[i], sizeof names[i], "probe:%u", i);
+    }
+    return wbcache_mget(data, items, PROBES) == WBCACHE_OK; /* none of them is there */
+}
+
+void pg_copy_wait_asked(struct cluster *c)
+{
+    const struct wbcache_options options = {.deadline_ms = 1000};
+    struct wbcache *cache = NULL;
+    if (wbcache_open(&cache, c->addresses, &options) != WBCACHE_OK) {
+        fail_msg("no connection to the cluster");
+    }
+    cluster_wait(c, "every group asks the database again", ASKED_MS, misses_are_answered, cache);
+    wbcache_close(cache);
 }

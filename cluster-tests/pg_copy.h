@@ -13,4 +13,8 @@ void pg_copy_take(struct cluster *c, const char *name);
 /* With the server stopped: put its data away under the name @away, and what is called @name in its place. */
 void pg_copy_swap(struct cluster *c, const char *away, const char *name);
 
+/* Wait until every group's leader asks the server for what is not in memory: a node that could not reach it
+ * does so again after a pause, whatever its flush has found out meanwhile. */
+void pg_copy_wait_asked(struct cluster *c);
+
 #endif

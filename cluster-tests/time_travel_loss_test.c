@@ -23,7 +23,6 @@ enum {
     PIECE_MS = 100,
     WAIT_MS = 40000,
     OUTPUT_BYTES = 16384,
-    PROBES = 24,        /* keys, so that each group has some of them */
     EXIT_DIFFERENT = 8, /* wbclient verify: memory and database differ */
 };
 
@@ -97,28 +96,6 @@ static bool none_is_shown(struct cluster *c, void *data)
            sql_number_or_fail(data, "SELECT lost FROM wb.freshness") == 0;
 }
 
-/* A node that could not reach the database asks it again after a pause, whatever its flush has found out. */
-static bool the_database_can_be_asked(struct cluster *c, void *data)
-{
-    (void)c;
-    char names[PROBES][16];
-    struct wbcache_item items[PROBES] = {{0}};
-    for (unsigned i = 0; i < PROBES; i++) {
-        items[i].key = names[i];
-        items[i].key_len = (size_t)snprintf(names[i], sizeof names[i], "probe:%u", i);
-    }
-    return wbcache_mget(data, items, PROBES) == WBCACHE_OK; /* none of them is there */
-}
-
-static void wait_for_loaders(struct cluster *c)
-{
-    const struct wbcache_options options = {.deadline_ms = 1000};
-    struct wbcache *cache = NULL;
-    assert_int_equal(wbcache_open(&cache, c->addresses, &options), WBCACHE_OK);
-    cluster_wait(c, "every node asks the database again", WAIT_MS, the_database_can_be_asked, cache);
-    wbcache_close(cache);
-}
-
 static void expect_loss_and_repair(struct scenario *s, PGconn *conn)
 {
     struct cluster *c = &s->cluster;
@@ -140,7 +117,7 @@ static void expect_loss_and_repair(struct scenario *s, PGconn *conn)
         c, (const char *const[]){"flush", "acknowledge-loss", NULL}, output, sizeof output);
     cluster_wait(c, "nothing lost is shown any more", WAIT_MS, none_is_shown, conn);
     assert_int_equal(KEYS - rows_of(conn), missing);
-    wait_for_loaders(c);
+    pg_copy_wait_asked(c);
     int code = program_wbclient(c, (const char *const[]){"verify", NULL}, output, sizeof output);
     assert_int_equal(code, EXIT_DIFFERENT);
     program_wbclient_or_fail(c, (const char *const[]){"verify", "--repair", NULL}, output, sizeof output);

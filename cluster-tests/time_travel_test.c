@@ -123,6 +123,7 @@ static void expect_all_there(struct traveller *t)
     scenario_stop_load(s);
     group_sums_wait_recovered(c, AWAIT_MS);
     wait_for_the_once_written(t);
+    pg_copy_wait_asked(c);
     verify_all(c, t->once);
     verify_all(c, s->ledger);
     struct group_sums sums;

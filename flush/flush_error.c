@@ -127,6 +127,7 @@ void flush_error_set(
     struct flush_error *e, enum flush_error_class class, const char *sqlstate, const char *format, ...)
 {
     e->class = class;
+    e->in_rows = false;
     snprintf(e->sqlstate, sizeof e->sqlstate, "%s", sqlstate == NULL ? "" : sqlstate);
     va_list args;
     va_start(args, format);

@@ -26,6 +26,11 @@ enum { REST_NOTE_MS = 5000 };
 /* Faults go to the log in entries of about this size. */
 enum { FAULTS_ENTRY_BYTES = 128 * 1024, FAULT_FRAMING_BYTES = 32 };
 #define STATEMENT_TIMEOUT "57014"
+#define LOCK_TIMEOUT      "55P03"
+/* A row that alone takes too long is tried so often; then the others go on without it. */
+enum { SLOW_SINGLE_MAX = 3 };
+/* While rows are due, so many batches of them for one of the quarantine's. */
+enum { BATCHES_FOR_A_RETRY = 8 };
 
 const char *flush_session_state_name(enum flush_session_state state)
 {
@@ -191,8 +196,13 @@ void flush_session_finish(struct flush_session *s, const struct flush_note *note
 /* A row of a batch is bad, or the whole of it takes too long: what the next one must be like. */
 static void learn_from(struct flush_session *s, const struct flush_error *error)
 {
-    uint32_t cap = s->rows_cap == 0 ? s->settings.batch_rows : s->rows_cap;
-    if (error->class == FLUSH_ERROR_TRANSIENT && strcmp(error->sqlstate, STATEMENT_TIMEOUT) == 0) {
+    uint32_t cap = s->rows_cap == 0 || s->rows_cap > s->sent_rows ? s->sent_rows : s->rows_cap;
+    bool slow = error->in_rows && (strcmp(error->sqlstate, STATEMENT_TIMEOUT) == 0 ||
+                                      strcmp(error->sqlstate, LOCK_TIMEOUT) == 0);
+    if (slow && s->sent_rows == 1 && ++s->slow_single >= SLOW_SINGLE_MAX) {
+        s->slow_single = 0;
+        s->condemned = s->sent_batch;
+    } else if (slow) {
         s->rows_cap = cap > 1 ? cap / 2 : 1;
     } else if (error->class == FLUSH_ERROR_ROW && s->isolating == 0) {
         s->suspicious = true;
@@ -311,6 +321,9 @@ void flush_session_start(
     s->rows_cap = 0;
     s->condemned = 0;
     s->retried = false;
+    s->others_first = 0;
+    s->sent_rows = 0;
+    s->slow_single = 0;
     s->noting = false;
     s->note_at_ms = now_ms;
     s->published_us = 0;
@@ -485,6 +498,7 @@ static void taken(void *data, const struct fence_row *row)
 static void went_well(struct flush_session *s)
 {
     s->retry_ms = 0;
+    s->slow_single = 0;
     clear_error(s);
     if (s->rows_cap != 0) {
         s->rows_cap = s->rows_cap >= s->settings.batch_rows / 2 ? 0 : s->rows_cap * 2;
@@ -693,6 +707,7 @@ static void begin(struct flush_session *s, enum flush_command_kind kind, bool is
     s->begin_pending = true;
     s->began_isolating = isolating;
     s->retried = kind == FLUSH_COMMAND_RETRY;
+    s->others_first = s->retried ? BATCHES_FOR_A_RETRY : s->others_first > 0 ? s->others_first - 1 : 0;
     push(s, (struct flush_command){
                 .kind = kind, .rows_max = rows, .bytes_max = s->settings.batch_bytes});
 }
@@ -713,7 +728,7 @@ static void plan(struct flush_session *s, const struct flush_view *view)
         return;
     }
     bool alone = view->n_in_flight == 0;
-    if (view->retries_due > 0 && !(s->retried && view->rows_due > 0)) {
+    if (view->retries_due > 0 && (s->others_first == 0 || view->rows_due == 0)) {
         if (alone && !s->noting) {
             begin(s, FLUSH_COMMAND_RETRY, true, view);
         }
@@ -724,7 +739,7 @@ static void plan(struct flush_session *s, const struct flush_view *view)
     }
     /* Behind another batch only whole ones: small batches one after the other would cost more and coalesce
      * less. What is isolating goes alone: its COMMIT waits for the log. */
-    if (s->suspicious ? alone && !s->noting : alone || view->due_full) {
+    if (s->suspicious ? alone && !s->noting : alone || (view->due_full && s->rows_cap == 0)) {
         begin(s, FLUSH_COMMAND_BEGIN, s->suspicious, view);
     }
 }
@@ -802,8 +817,9 @@ void flush_session_send(struct flush_session *s, struct flush_batch *batch)
 {
     CHECK(s->state == FLUSH_ACTIVE && batch->id == s->sent_batch);
     batch->isolate = s->isolating == batch->id;
+    s->sent_rows = batch->upserts + batch->deletes;
     if (batch->isolate) {
-        s->isolating_rows = batch->upserts + batch->deletes;
+        s->isolating_rows = s->sent_rows;
     }
     s->flusher->send(s->flusher_data, batch);
 }

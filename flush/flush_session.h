@@ -130,8 +130,11 @@ struct flush_session {
     struct flush_session_fault *faults;
     uint32_t n_faults, faults_told, faults_applied;
     bool finishing; /* its COMMIT was sent */
-    uint64_t condemned; /* a batch of one row that cannot be committed; 0: none */
-    bool retried; /* the last batch was a retry: now others go first */
+    uint64_t condemned; /* a batch of one row that cannot be written; 0: none */
+    bool retried; /* the batch under way, or the last one, is a retry */
+    uint32_t others_first; /* so many batches go before the next retry, if there are so many */
+    uint32_t sent_rows;    /* of the newest batch sent */
+    unsigned slow_single;  /* how often in a row a batch of one row took too long */
 
     /* how fresh */
     struct flush_sample samples[FLUSH_SAMPLES_MAX]; /* by time and index */

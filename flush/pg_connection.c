@@ -209,8 +209,7 @@ static void send_settings(struct pg_connection *c)
      * synchronous_commit that is off is turned on; the stronger levels stay. */
     char sql[640];
     snprintf(sql, sizeof sql,
-        "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),"
-        " pg_catalog.set_config('lock_timeout', '%ums', false),"
+        "SELECT pg_catalog.set_config('lock_timeout', '%ums', false),"
         " pg_catalog.set_config('statement_timeout', '%ums', false),"
         " pg_catalog.set_config('idle_in_transaction_session_timeout', '%ums', false),"
         " pg_catalog.set_config('synchronous_commit', CASE pg_catalog.current_setting('synchronous_commit')"

@@ -179,7 +179,10 @@ static const char *sent_name(enum sent_kind kind)
  * would have rows isolated for ever, and none found. */
 static void judge(const struct pg_flusher *f, const struct sent *sent, struct flush_error *error)
 {
-    if (error->class != FLUSH_ERROR_ROW || (sent->kind == SENT_BATCH && sent->answered - 1 > sent->advance)) {
+    bool commit = sent->kind == SENT_FINISH && sent->answered == sent->statements;
+    error->in_rows =
+        (sent->kind == SENT_BATCH || sent->kind == SENT_ISOLATE) && sent->answered - 1 > sent->advance;
+    if (error->class != FLUSH_ERROR_ROW || commit || (error->in_rows && sent->kind == SENT_BATCH)) {
         return;
     }
     struct flush_error was = *error;

@@ -148,6 +148,27 @@ static void a_bad_row_is_named_with_postgresqls_words_and_the_others_are_written
     probe_close(&p);
 }
 
+/* A user's trigger names his own tables as in any session of the role: in ordinary batches and in isolating ones. */
+static void a_users_trigger_finds_its_tables_in_every_kind_of_batch(void **state)
+{
+    (void)state;
+    struct probe p;
+    open_taken(&p, server.dsn);
+    execute("DROP TABLE IF EXISTS public.audit; CREATE TABLE public.audit (key bytea);"
+            "CREATE FUNCTION wb.note_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " INSERT INTO audit VALUES (NEW.key); RETURN NULL; END $$;"
+            "CREATE TRIGGER note_it AFTER INSERT ON wb.entry FOR EACH ROW EXECUTE FUNCTION wb.note_it()");
+    struct flush_row ordinary = probe_row("a", "fine", 1);
+    probe_send(&p, 2, 0, &ordinary, 1);
+    probe_assert_committed(&p, 2);
+    struct flush_row rows[] = {probe_row("b", "bad", 2), probe_row("c", "fine", 3)};
+    probe_isolate(&p, 5, 2, rows, 2, 1);
+    finish(&p, 5);
+    assert_int_equal(number("SELECT count(*) FROM public.audit"), 2);
+    execute("DROP TABLE public.audit");
+    probe_close(&p);
+}
+
 static void deletions_are_isolated_too(void **state)
 {
     (void)state;
@@ -485,6 +506,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_bad_row_of_a_thousand_takes_at_most_20_tries_after_the_first),
         cmocka_unit_test(the_tries_grow_with_the_bad_rows_not_with_the_batch),
+        cmocka_unit_test(a_users_trigger_finds_its_tables_in_every_kind_of_batch),
         cmocka_unit_test(a_bad_row_is_named_with_postgresqls_words_and_the_others_are_written),
         cmocka_unit_test(deletions_are_isolated_too),
         cmocka_unit_test(a_constraint_that_waits_for_the_commit_is_found_before),

@@ -494,3 +494,10 @@ void pg_loader_close(struct pg_loader *l, void (*cb)(void *data), void *data)
     uv_close((uv_handle_t *)&l->retry, on_timer_closed);
     uv_close((uv_handle_t *)&l->tell, on_timer_closed);
 }
+
+void pg_loader_wake(struct pg_loader *l)
+{
+    if (uv_is_active((uv_handle_t *)&l->retry) && !uv_is_closing((uv_handle_t *)&l->retry)) {
+        uv_timer_start(&l->retry, on_retry, 0, 0);
+    }
+}

@@ -33,6 +33,9 @@ extern const struct loader_ops pg_loader_ops;
 struct pg_loader *pg_loader_create(
     uv_loop_t *loop, const struct pg_loader_config *config, const struct loader_events *events, void *data);
 
+/* The database was just reached in another way: if the loader waits before it tries again, it tries now. */
+void pg_loader_wake(struct pg_loader *l);
+
 /* Loads under way fail (OUTAGE), searches find nothing; new ones are a bug. @cb fires once, after their
  * events, when every handle is closed and @l is freed. */
 void pg_loader_close(struct pg_loader *l, void (*cb)(void *data), void *data);

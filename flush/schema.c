@@ -83,7 +83,8 @@ static const char *const sql_table[SCHEMA_SQL_COUNT] = {
         " p_expires timestamptz[], p_deleted bytea[], p_refusals text, p_bad boolean, p_handful int, OUT "
         "tries int,"
         " OUT bad_keys bytea[], OUT bad_states text[], OUT bad_messages text[])\n"
-        "LANGUAGE plpgsql" FUNCTION_SEARCH_PATH " AS ~",
+        /* No search_path of its own: users' triggers must find what they find in an ordinary batch. */
+        "LANGUAGE plpgsql AS ~",
     [SCHEMA_CREATE_CHANGED] = "CREATE FUNCTION @.entry_changed() RETURNS trigger\n"
                               "LANGUAGE plpgsql" FUNCTION_SEARCH_PATH " AS ~",
     [SCHEMA_CREATE_WATCH] = "CREATE FUNCTION @.watch(p_on boolean) RETURNS text\n"

@@ -171,7 +171,7 @@ static const char comments_body[] =
     "    COMMENT ON COLUMN @.flush_state.last_batch IS 'The newest batch that is in table entry.';\n"
     "    COMMENT ON COLUMN @.flush_state.fresh_as_of IS 'Every write of the group that was acknowledged "
     "before"
-    " this time is in table entry, but for those in quarantine, unless the group is recovering.';\n"
+    " this time is in table entry, but for those in quarantine and those lost, unless the group is recovering.';\n"
     "    COMMENT ON COLUMN @.flush_state.quarantined IS 'Keys whose newest value this database refuses: see"
     " table quarantine.';\n"
     "    COMMENT ON COLUMN @.flush_state.lost IS 'Rows that the database lost by going back in time, and that"

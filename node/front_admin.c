@@ -36,7 +36,7 @@ static void fill_quarantined(const struct admin_key *from, Wbrpc__QuarantinedKey
     to->refused_ms = from->refused_ms;
     to->retry_in_ms = from->retry_in_ms;
     to->length = from->length;
-    to->has_deleted = to->deleted = !from->present;
+    to->has_deleted = to->deleted = from->deleted;
     if (from->value != NULL) {
         to->has_value = 1;
         to->value = pb_borrow(value_bytes(from->value));

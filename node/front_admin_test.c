@@ -206,6 +206,7 @@ static void key_status_shows_all_that_is_known_and_nothing_of_a_key_that_is_not_
     a->results[1] = (struct admin_key){.key = a->keys[1],
         .in_memory = true,
         .quarantined = true,
+        .deleted = true,
         .version = 3,
         .refused_version = 2,
         .attempts = 4,

@@ -95,6 +95,7 @@ void group_submit(struct group *g, struct group_request *r)
     r->loaded = false;
     r->load_optional = false;
     r->lease_proved = false;
+    r->refused = false;
     list_init(&r->link);
     list_init(&r->load_waits);
     list_push_back(&g->live, &r->live);
@@ -252,6 +253,20 @@ static const struct state_quarantine *refused_write(
     return refused;
 }
 
+/* What the quarantine held of @key was given up: whoever waits for it to be in the database waits in vain. */
+static void refuse_waiters(struct group *g, struct bytes key)
+{
+    list_for_each (it, next, &g->flush_waiters) {
+        struct group_request *r = list_entry(it, struct group_request, link);
+        for (uint32_t i = 0; r->op == GROUP_UPDATE && i < r->n; i++) {
+            if (bytes_equal(r->operations[i].key, key)) {
+                group_finish(g, r, STATUS_QUARANTINED, "the database refused the row, and an operator gave it up");
+                break;
+            }
+        }
+    }
+}
+
 static void answer_flush_waiters(struct group *g)
 {
     if (list_empty(&g->flush_waiters)) {
@@ -262,10 +277,15 @@ static void answer_flush_waiters(struct group *g)
     list_for_each (it, next, &g->flush_waiters) {
         struct group_request *r = list_entry(it, struct group_request, link);
         if (r->flush_index <= flushed) {
+            if (r->refused && r->refused_changes == g->state.quarantine_changes) {
+                continue;
+            }
             bool again = false;
             const struct state_quarantine *refused = refused_write(g, r, &again);
+            r->refused = again;
+            r->refused_changes = g->state.quarantine_changes;
             if (again) {
-                continue; /* each turn looks again, and the deadline ends it */
+                continue; /* looked at again when the quarantine changes, and the deadline ends it */
             }
             r->index = r->op == GROUP_WAIT ? flushed : r->index;
             group_finish(g, r, refused == NULL ? STATUS_OK : STATUS_QUARANTINED,
@@ -515,6 +535,9 @@ void group_on_apply(struct group *g, uint64_t index, struct bytes raw, uint64_t 
         effect = state_apply_quarantine_drop(
             &g->state, pb_bytes(entry->quarantine_drop->key), entry->quarantine_drop->version);
         loads_key_written(&g->loads, pb_bytes(entry->quarantine_drop->key));
+        if (effect) {
+            refuse_waiters(g, pb_bytes(entry->quarantine_drop->key));
+        }
         break;
     case WBLOG__ENTRY__COMMAND_REWIND:
         state_apply_rewind(&g->state, entry->rewind->last_batch);
@@ -524,7 +547,7 @@ void group_on_apply(struct group *g, uint64_t index, struct bytes raw, uint64_t 
         break;
     case WBLOG__ENTRY__COMMAND_LOSS_ACKNOWLEDGED:
         effect = g->state.lost > 0;
-        state_apply_loss_acknowledged(&g->state);
+        state_apply_loss_acknowledged(&g->state, entry->loss_acknowledged->rows);
         break;
     case WBLOG__ENTRY__COMMAND_FORGET:
         effect = apply_forget(g, entry->forget);
@@ -532,6 +555,7 @@ void group_on_apply(struct group *g, uint64_t index, struct bytes raw, uint64_t 
     default:
         check_failed("a committed log entry has a command of a newer version", __FILE__, __LINE__);
     }
+    g->retries.known = g->retries.known && entry->command_case == WBLOG__ENTRY__COMMAND_WRITES;
     if (is_ours(g, entry)) {
         g->flush_pending -= is_of_the_session(entry) && g->flush_pending > 0 ? 1 : 0;
         group_admin_applied(g, index, effect);
@@ -601,6 +625,7 @@ enum status group_on_restore(struct group *g, struct bytes snapshot)
     group_on_gate_close(g);
     group_cancel_loads(g);
     enum status status = state_restore(&g->state, snapshot);
+    g->retries.known = false;
     if (status == STATUS_OK) {
         stamp_observe(&g->stamps, g->state.stamp_ms, 0, true);
     }
@@ -696,6 +721,11 @@ bool group_clock_is_off(const struct group *g, uint64_t now_ms, uint64_t wall_ms
 {
     *offset_ms = stamp_offset_ms(&g->stamps, now_ms, wall_ms);
     return g->stamps.live && (*offset_ms > STAMP_BOUND_MS || *offset_ms < -STAMP_BOUND_MS);
+}
+
+bool group_flushes(const struct group *g)
+{
+    return g->session.state == FLUSH_ACTIVE;
 }
 
 bool group_leads(const struct group *g)

@@ -82,6 +82,8 @@ struct group_request {
     bool answered;          /* results and status are found: only proofs are waited for */
     bool lease_proved;      /* a barrier proposed after it was answered has applied */
     uint64_t flush_index;   /* WAIT_FLUSH: the flushed index that it waits for */
+    bool refused;           /* likewise: that has come, but a key is in quarantine, to be tried once more: */
+    uint64_t refused_changes; /* ... by the quarantine's changes then */
 };
 
 /* What a group asks of its surroundings. None of these may call back into the group. */
@@ -185,6 +187,8 @@ void group_info(const struct group *g, uint64_t now_ms, struct group_info *out);
  * should look at the nodes' clocks; *@offset_ms tells by how much the wall clock is ahead. False while the
  * stamps' age is not known. */
 bool group_clock_is_off(const struct group *g, uint64_t now_ms, uint64_t wall_ms, int64_t *offset_ms);
+/* Is the flush connected, with the fence taken? */
+bool group_flushes(const struct group *g);
 /* Is the gate open? */
 bool group_leads(const struct group *g);
 /* To look at, between turns. */

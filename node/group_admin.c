@@ -78,6 +78,7 @@ static void show_quarantined(
     struct group *g, const struct state_quarantine *q, uint64_t stamp_ms, struct admin_key *out)
 {
     out->quarantined = true;
+    out->deleted = q->entry->value == NULL;
     out->refused_version = q->refused_version;
     out->since_ms = before(q->dirty_stamp_ms, stamp_ms);
     out->refused_ms = before(q->refused_stamp_ms, stamp_ms);
@@ -234,6 +235,7 @@ static enum evaluated eval_retry(struct group *g, struct group_request *r)
             a->total++;
         }
     }
+    g->retries.known = false;
     if (a->n == 0) {
         list_for_each (it, next, &g->state.quarantine) {
             list_entry(it, struct state_quarantine, link)->retry_now = true;
@@ -403,6 +405,7 @@ static bool propose_control(struct group *g, struct group_request *r)
 static bool propose_acknowledge(struct group *g, struct group_request *r)
 {
     Wblog__LossAcknowledged acknowledged = WBLOG__LOSS_ACKNOWLEDGED__INIT;
+    acknowledged.rows = g->state.lost;
     Wblog__Entry entry = WBLOG__ENTRY__INIT;
     r->admin->acknowledged = g->state.lost;
     entry.command_case = WBLOG__ENTRY__COMMAND_LOSS_ACKNOWLEDGED;

@@ -55,29 +55,51 @@ bool group_retry_due(struct group *g, const struct state_quarantine *q, uint64_t
     return due;
 }
 
-/* Walk the quarantine: tell @each (may be NULL) of the first @max keys that are to be tried now, and wake the
- * group for the next one that is not. Returns how many there are, up to @max. */
-static uint32_t due_retries(struct group *g, uint32_t max, struct bytes *keys)
+/* Walk the quarantine for up to @max keys, of up to @bytes_max with their values, that are to be tried now; at least
+ * one if there is one. Returns how many there are. *@next_ms: when the next one is that is not due. */
+static uint32_t find_retries(
+    struct group *g, uint32_t max, uint64_t bytes_max, struct bytes *keys, uint64_t *next_ms)
 {
     uint32_t n = 0;
+    uint64_t bytes = 0;
+    *next_ms = UINT64_MAX;
     list_for_each (it, next, &g->state.quarantine) {
         const struct state_quarantine *q = list_entry(it, struct state_quarantine, link);
+        const struct state_entry *e = q->entry;
         uint64_t in_ms;
-        if (q->entry->batch != NULL) {
+        if (e->batch != NULL) {
             continue;
         }
         if (!group_retry_due(g, q, &in_ms)) {
-            group_wake_at(g, g->now_ms + in_ms);
+            *next_ms = g->now_ms + in_ms < *next_ms ? g->now_ms + in_ms : *next_ms;
             continue;
         }
-        if (keys != NULL) {
-            keys[n] = state_entry_key(q->entry);
+        bytes += e->key_len + (e->value == NULL ? 0 : e->value->len);
+        if (n > 0 && bytes > bytes_max) {
+            break;
         }
-        if (++n == max) {
+        keys[n++] = state_entry_key(e);
+        if (n == max) {
             break;
         }
     }
     return n;
+}
+
+/* Is a key of the quarantine to be tried now? It may be large, and this is asked in every turn. */
+static bool retry_is_due(struct group *g)
+{
+    struct retries *r = &g->retries;
+    if (!r->known || r->changes != g->state.quarantine_changes || (!r->due && g->now_ms >= r->next_ms)) {
+        struct bytes key;
+        r->due = find_retries(g, 1, 0, &key, &r->next_ms) > 0;
+        r->changes = g->state.quarantine_changes;
+        r->known = true;
+    }
+    if (!r->due) {
+        group_wake_at(g, r->next_ms);
+    }
+    return r->due;
 }
 
 /* The rows that may go now under the operators' limit. */
@@ -110,7 +132,7 @@ static struct flush_demand demand_of(const struct group *g)
         .upto_index = g->flush_upto,
         .dirty_bytes = g->state.dirty_bytes,
         .dirty_bytes_max = g->config.dirty_bytes_max,
-        .dirty_entries = g->state.queued_entries + g->state.batched_entries + g->state.quarantined,
+        .dirty_entries = g->state.queued_entries + g->state.batched_entries,
         .dirty_entries_max = g->config.dirty_entries_max,
     };
 }
@@ -130,7 +152,7 @@ static void count_due(struct group *g, struct flush_view *view)
         return;
     }
     g->due_counted_ms = g->now_ms;
-    view->retries_due = due_retries(g, 1, NULL);
+    view->retries_due = g->state.quarantined > 0 && retry_is_due(g) ? 1 : 0;
     struct flush_demand demand = demand_of(g);
     uint64_t stamp = group_stamp(g);
     uint64_t bytes = 0;
@@ -244,7 +266,10 @@ static bool propose_retry(struct group *g, uint32_t rows_max)
 {
     struct bytes keys[RETRY_KEYS_MAX];
     ProtobufCBinaryData borrowed[RETRY_KEYS_MAX];
-    uint32_t n = due_retries(g, rows_max < RETRY_KEYS_MAX ? rows_max : RETRY_KEYS_MAX, keys);
+    uint64_t next_ms;
+    uint32_t n = find_retries(g, rows_max < RETRY_KEYS_MAX ? rows_max : RETRY_KEYS_MAX,
+        g->session.settings.batch_bytes, keys, &next_ms);
+    g->retries.known = false;
     for (uint32_t i = 0; i < n; i++) {
         borrowed[i] = pb_borrow(keys[i]);
     }
@@ -317,14 +342,9 @@ static struct flush_note make_note(struct group *g)
 {
     const struct state *s = &g->state;
     uint64_t then = state_flushed_index_then(s);
-    uint64_t leaving = 0;
-    list_for_each (it, next, &s->batches) {
-        const struct state_batch *b = list_entry(it, struct state_batch, link);
-        leaving += b->retry ? b->rows : 0;
-    }
     return (struct flush_note){
         .fresh_as_of_us = flush_session_fresh(&g->session, then),
-        .quarantined = s->quarantined - leaving,
+        .quarantined = s->quarantined - state_retried(s),
         .lost = s->lost,
         .recovering = then < s->recover_index,
     };
@@ -372,7 +392,7 @@ static void send_notes(struct group *g)
     }
     struct flush_note note = make_note(g);
     struct flush_mirror mirror = {0};
-    bool with = finish || show;
+    bool with = finish ? !g->session.mirror_known || g->session.mirrored != g->state.quarantine_changes : show;
     if (with) {
         mirror = make_mirror(g);
     }

@@ -32,6 +32,14 @@ struct forgetting {
     uint32_t n;
 };
 
+/* Which keys of the quarantine are to be tried: what the last walk over it found. */
+struct retries {
+    bool known;       /* nothing but time can have changed since */
+    uint64_t changes; /* the state's quarantine_changes then */
+    bool due;         /* one is due */
+    uint64_t next_ms; /* else: when the next one is */
+};
+
 struct group {
     struct group_config config;
     struct group_env env;
@@ -68,6 +76,7 @@ struct group {
     uint64_t wake_ms; /* collected during a turn */
 
     uint32_t flush_pending; /* commands of the session that were proposed in this term and have not applied */
+    struct retries retries;
     double flush_tokens; /* rows that the rate limit lets go now */
     uint64_t tokens_ms;  /* when it was reckoned */
 

@@ -16,6 +16,7 @@ struct seat_news {
     uint64_t rewinds, lost, quarantined;
     uint64_t quarantine_at_ms; /* not again before */
     bool recovering;
+    bool flushes;
 };
 
 /* One group of this node with what stands around it. */

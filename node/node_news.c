@@ -1,5 +1,6 @@
 /* What an operator should find in the log about a group: that its database went back in time, that rows were lost, that
- * rows are in quarantine. A group is pure and logs nothing; so its numbers are looked at after each turn. */
+ * rows are in quarantine. A group is pure and logs nothing; so its numbers are looked at after each turn. What one part of the node learns of
+ * the database is told to the others here, too. */
 #include <inttypes.h>
 
 #include "node/node_internal.h"
@@ -19,9 +20,14 @@ static void tell_rewind(const struct node *n, const struct seat *s, const struct
         log_info(n->logger, "database-recovered", "group=%" PRIu32 " flushed=%" PRIu64, s->index,
             state_flushed_index(now));
     }
+}
+
+/* Said by every node: the leader that noticed may be gone before it says so. */
+static void tell_loss(const struct node *n, const struct seat *s, const struct state *now)
+{
     if (now->lost > s->news.lost) {
         log_error(n->logger, "rows-lost",
-            "group=%" PRIu32 " rows=%" PRIu64
+            "group=%" PRIu32 " at_most=%" PRIu64
             " detail=\"the database went back further than memory keeps what was flushed (flush.retention_s,"
             " flush.retention_bytes): `wbclient verify --repair` writes again what is still in memory, `wbclient"
             " flush acknowledge-loss` ends this message\"",
@@ -53,6 +59,7 @@ void node_tell_news(struct node *n, uint64_t now_ms)
         struct seat *s = &n->seats[i];
         const struct state *now = group_state(s->group);
         bool leads = group_leads(s->group);
+        tell_loss(n, s, now);
         if (leads) {
             tell_rewind(n, s, now);
             tell_quarantine(n, s, now, now_ms);
@@ -62,5 +69,10 @@ void node_tell_news(struct node *n, uint64_t now_ms)
         s->news.rewinds = now->rewinds;
         s->news.lost = now->lost;
         s->news.recovering = state_recovering(now);
+        bool flushes = group_flushes(s->group);
+        if (flushes && !s->news.flushes && n->loader != NULL) {
+            pg_loader_wake(n->loader); /* the database is there: misses need not wait for the loader's back-off */
+        }
+        s->news.flushes = flushes;
     }
 }

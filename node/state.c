@@ -463,6 +463,16 @@ uint64_t state_flushed_index_then(const struct state *s)
     return oldest != NULL ? oldest->first_dirty - 1 : s->applied_index;
 }
 
+uint64_t state_retried(const struct state *s)
+{
+    uint64_t n = 0;
+    list_for_each (link, tmp, &s->batches) {
+        const struct state_batch *b = list_entry(link, struct state_batch, link);
+        n += b->retry ? b->rows : 0;
+    }
+    return n;
+}
+
 uint64_t state_oldest_dirty_stamp_ms(const struct state *s)
 {
     const struct dirty_place *oldest = oldest_place(s);

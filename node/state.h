@@ -140,7 +140,7 @@ struct state {
     uint64_t retained_bytes; /* keys and values of them, with STATE_RETAINED_BYTES for each */
     uint64_t recover_index;  /* until F has come back here, the database lacks what it had before */
     uint64_t rewinds;        /* how often the database went back in time */
-    uint64_t lost;           /* rows that it lost and memory did not have; until acknowledged */
+    uint64_t lost;           /* rows, at most, that it lost and memory did not have; until acknowledged */
     uint64_t lost_stamp_ms;
     struct sessions sessions;
     /* local: which entries have an expiry (a binary heap, the earliest first), which clean one goes next */
@@ -230,7 +230,8 @@ bool state_apply_quarantine_drop(struct state *s, struct bytes key, uint64_t ver
  * in flight are aborted. False, and nothing changes, when it is ours, or no batch ever begun is as new as it. */
 bool state_apply_rewind(struct state *s, uint64_t last_batch);
 void state_apply_control(struct state *s, const struct state_control *control);
-void state_apply_loss_acknowledged(struct state *s);
+/* An operator has seen that @rows were lost. */
+void state_apply_loss_acknowledged(struct state *s, uint64_t rows);
 void state_apply_retention(struct state *s, uint64_t retention_ms, uint64_t retention_bytes);
 /* Forget the copy of @key, also a retained one, unless it is dirty or has another version than @version (0: an
  * absence; a tombstone has its own). */
@@ -256,6 +257,8 @@ void state_touch(struct state_entry *e);
 /* F: every write with index <= F is in PostgreSQL or superseded there by a newer one, or its key is in
  * quarantine. */
 uint64_t state_flushed_index(const struct state *s);
+/* Keys of the quarantine that are being tried again. At most FLUSH_IN_FLIGHT_MAX batches are looked at. */
+uint64_t state_retried(const struct state *s);
 /* What F will be when every batch in flight is in PostgreSQL. */
 uint64_t state_flushed_index_then(const struct state *s);
 /* Did the database go back in time, and does not have everything again? */
@@ -288,7 +291,8 @@ uint64_t state_scan(const struct state *s, uint64_t cursor, uint32_t looks,
 
 /* Append the replicated part, framed with format and checksum, to @out. Equal states give equal bytes. */
 void state_snapshot(const struct state *s, struct buf *out);
-/* Replace everything, clean entries and absences included. CORRUPT: nothing was changed. */
+/* Replace everything, clean entries and absences included. CORRUPT, or HALTED when another version of this program
+ * wrote it: nothing was changed. */
 enum status state_restore(struct state *s, struct bytes snapshot);
 /* A hash of what is replicated. Two replicas at one index have the same. O(dirty). */
 uint64_t state_hash(const struct state *s);

@@ -44,8 +44,10 @@ static void merge_oldest(struct state *s)
     }
     oldest->id = next->id;
     oldest->stamp_ms = next->stamp_ms;
-    oldest->trimmed += next->trimmed;
-    oldest->undone = next->undone; /* the newer one says whether the newest batch of both is there */
+    /* What was undone was counted when it was: it adds nothing to one that was not. */
+    oldest->trimmed = (oldest->undone && !next->undone ? 0 : oldest->trimmed) +
+                      (next->undone && !oldest->undone ? 0 : next->trimmed);
+    oldest->undone = oldest->undone && next->undone;
     if (next->first_dirty < oldest->first_dirty) {
         oldest->first_dirty = next->first_dirty;
         oldest->dirty_stamp_ms = next->dirty_stamp_ms;
@@ -180,10 +182,17 @@ static void undo_record(struct state *s, struct state_flushed *f, const struct d
     }
 }
 
-/* What is dirty may lack more in the database than it did: older values of it, which nothing remembers any more, were
- * in the batches that were undone. So none of it is younger now than the oldest of those. */
-static void backdate_queue(struct state *s, const struct dirty_place *oldest)
+/* Of what is dirty the database may lack more now than it did: older values of it, which nothing remembers any more,
+ * were in the batches that were undone. So none of it is younger than the oldest of those. */
+static void backdate(struct state *s, const struct dirty_place *oldest)
 {
+    list_for_each (link, tmp, &s->quarantine) {
+        struct state_quarantine *q = list_entry(link, struct state_quarantine, link);
+        if (q->first_dirty > oldest->first_dirty) {
+            q->first_dirty = oldest->first_dirty;
+            q->dirty_stamp_ms = oldest->dirty_stamp_ms;
+        }
+    }
     list_for_each (link, tmp, &s->queue) {
         struct state_entry *e = list_entry(link, struct state_entry, queued.link);
         if (e->queued.first_dirty <= oldest->first_dirty) {
@@ -222,7 +231,7 @@ bool state_apply_rewind(struct state *s, uint64_t last_batch)
         f->undone = f->undone && !other;
     }
     if (any) {
-        backdate_queue(s, &oldest);
+        backdate(s, &oldest);
     }
     if (gone > 0) {
         s->lost += gone;
@@ -246,10 +255,10 @@ void state_apply_control(struct state *s, const struct state_control *control)
     s->control = *control;
 }
 
-void state_apply_loss_acknowledged(struct state *s)
+void state_apply_loss_acknowledged(struct state *s, uint64_t rows)
 {
-    s->lost = 0;
-    s->lost_stamp_ms = 0;
+    s->lost -= rows < s->lost ? rows : s->lost;
+    s->lost_stamp_ms = s->lost > 0 ? s->lost_stamp_ms : 0;
 }
 
 void state_apply_retention(struct state *s, uint64_t retention_ms, uint64_t retention_bytes)

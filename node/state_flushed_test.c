@@ -135,7 +135,9 @@ static void what_memory_did_not_keep_is_counted_as_lost(void **unused)
     assert_int_equal(s.lost, 2); /* b and c */
     assert_int_equal(s.lost_stamp_ms, stamp_of(13));
     assert_flush(&s, "d@4");
-    state_apply_loss_acknowledged(&s);
+    state_apply_loss_acknowledged(&s, 1);
+    assert_int_equal(s.lost, 1); /* the other one came after the operator looked */
+    state_apply_loss_acknowledged(&s, 7);
     assert_int_equal(s.lost, 0);
     assert_true(rewind_to(&older, 13, 8));
     assert_int_equal(older.lost, 0);
@@ -199,7 +201,7 @@ static void what_a_database_that_came_back_loses_then_is_counted(void **unused)
     assert_true(rewind_to(&s, 7, 2));
     assert_int_equal(s.lost, 1); /* b */
     assert_true(rewind_to(&s, 8, 5));
-    state_apply_loss_acknowledged(&s); /* b was there again */
+    state_apply_loss_acknowledged(&s, 1); /* b was there again */
     assert_true(rewind_to(&s, 9, 2));
     assert_int_equal(s.lost, 1);
     assert_true(rewind_to(&s, 10, 0));
@@ -241,6 +243,61 @@ static void the_oldest_records_become_one(void **unused)
     state_deinit(&s);
 }
 
+/* A record that was undone becomes one with an older one that was not: nothing that is kept is forgotten by that. */
+static void records_become_one_also_after_a_rewind(void **unused)
+{
+    (void)unused;
+    struct state s, other;
+    char key[16];
+    start(&s, LONG_MS, UINT64_MAX);
+    put_and_flush(&s, 1, "kept", "1"); /* batch 2 */
+    put_and_flush(&s, 4, "undone", "2"); /* batch 5 */
+    assert_true(rewind_to(&s, 7, 2));
+    for (uint64_t i = 0; i < STATE_FLUSHED_MAX; i++) {
+        snprintf(key, sizeof key, "k%d", (int)i);
+        put_and_flush(&s, 10 + 3 * i, key, "v");
+    }
+    assert_int_equal(s.flushed_count, STATE_FLUSHED_MAX);
+    struct buf raw;
+    buf_init(&raw);
+    state_snapshot(&s, &raw);
+    state_init(&other, 9);
+    assert_int_equal(state_restore(&other, buf_bytes(&raw)), STATUS_OK);
+    buf_deinit(&raw);
+    state_check_invariants(&other);
+    assert_true(rewind_to(&other, 20 + 3 * STATE_FLUSHED_MAX, 0));
+    assert_true(state_entry_dirty(find(&other, "kept")));
+    assert_true(state_entry_dirty(find(&other, "undone")));
+    assert_int_equal(other.lost, 0);
+    assert_int_equal(state_flushed_index(&other), 0);
+    state_deinit(&other);
+    state_deinit(&s);
+}
+
+/* w1@1 is flushed, w2@4 refused; the database goes back to before w1, w2 is accepted, and lost again. */
+static void what_is_in_quarantine_lacks_older_values_too_after_a_rewind(void **unused)
+{
+    (void)unused;
+    struct state s;
+    struct bytes bad[] = {bytes_from_text("bad")};
+    start(&s, LONG_MS, UINT64_MAX);
+    put_and_flush(&s, 1, "bad", "1"); /* batch 2 */
+    put(&s, 4, "bad", "2");
+    begin(&s, 5);
+    at(&s, 6);
+    assert_true(state_apply_quarantine(&s, 5, bad[0], "23514", "no"));
+    assert_true(flushed(&s, 7, 5, 2));
+    assert_true(rewind_to(&s, 8, 0));
+    put_and_flush(&s, 9, "other", "3"); /* batch 10 */
+    at(&s, 12);
+    assert_non_null(state_apply_flush_retry(&s, bad, 1));
+    assert_true(flushed(&s, 13, 12, 10));
+    assert_true(rewind_to(&s, 14, 10));
+    assert_flush(&s, "bad@1");
+    assert_int_equal(state_flushed_index(&s), 0);
+    state_deinit(&s);
+}
+
 static void a_copy_can_be_forgotten_also_while_it_is_retained(void **unused)
 {
     (void)unused;
@@ -276,6 +333,8 @@ int main(void)
         cmocka_unit_test(what_a_database_that_came_back_loses_then_is_counted),
         cmocka_unit_test(a_batch_that_never_began_is_not_gone_to),
         cmocka_unit_test(the_oldest_records_become_one),
+        cmocka_unit_test(records_become_one_also_after_a_rewind),
+        cmocka_unit_test(what_is_in_quarantine_lacks_older_values_too_after_a_rewind),
         cmocka_unit_test(a_copy_can_be_forgotten_also_while_it_is_retained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

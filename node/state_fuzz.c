@@ -435,6 +435,7 @@ static void control(struct run *r, struct bytes arg)
     Wblog__LossAcknowledged seen = WBLOG__LOSS_ACKNOWLEDGED__INIT;
     Wblog__Entry entry = WBLOG__ENTRY__INIT;
     if (arg.len == 0) {
+        seen.rows = group_state(r->group)->lost;
         entry.loss_acknowledged = &seen;
         command(r, &entry, WBLOG__ENTRY__COMMAND_LOSS_ACKNOWLEDGED);
         return;
@@ -488,7 +489,7 @@ static void check_snapshot(struct run *r, struct bytes snapshot)
     enum status status = group_on_restore(other.group, snapshot);
     const struct state *s = group_state(other.group);
     check_state(other.group);
-    CHECK(status == STATUS_OK || status == STATUS_CORRUPT);
+    CHECK(status == STATUS_OK || status == STATUS_CORRUPT || status == STATUS_HALTED);
     if (status == STATUS_OK) {
         check_restores_to(snapshot);
     } else {

@@ -1,6 +1,6 @@
 /* Random commands against an obvious model: arrays that are searched from end to end. Each seed runs
- *   - the model, with databases of its own: one gets what each flushed batch held when it began, and now and then
- *     an older one, or the newer one again, takes its place,
+ *   - the model, with databases of its own: one gets what each flushed batch held when it began, and now and
+ * then an older one, or the newer one again, takes its place,
  *   - two replicas that apply the same log but keep different clean copies and absences,
  * and after each step both replicas are checked against the model, F against its meaning, and the replicas'
  * hashes against each other. Each replica evicts, touches and is scanned on its own: what expires first, and
@@ -174,12 +174,11 @@ static void assert_agrees(const struct state *s, const struct model *m)
 
 struct run {
     uint64_t random;
-    uint64_t empty_bytes; /* of a state that holds nothing */
-    bool travels;         /* other databases take the place of the present one */
-    bool wild;            /* ... any of them */
-    uint32_t newer;       /* the version that was left when it went back last; 0: none */
-    bool once;            /* each key is written once: so what is lost is counted exactly */
-    uint32_t n_written;   /* keys, when once */
+    uint64_t empty_bytes;   /* of a state that holds nothing */
+    bool travels;           /* other databases take the place of the present one */
+    bool wild;              /* ... any of them, not only older ones */
+    bool once;              /* each key is written once: so what is lost is counted exactly */
+    uint32_t n_written;     /* keys, when once */
     uint64_t flushed_index; /* the highest that F was */
     struct model m;
     struct state replicas[2];
@@ -285,10 +284,9 @@ static void step_flush_abort(struct run *r)
     }
     step_entry(r);
     uint32_t on = r->m.present;
-    for (uint32_t n = r->travels && pick(r, 2) ? (uint32_t)pick(r, r->m.n_batches + 1) : 0, i = 0; i < n; i++) {
+    for (uint32_t n = r->wild && pick(r, 2) ? (uint32_t)pick(r, r->m.n_batches + 1) : 0, i = 0; i < n; i++) {
         on = model_commit(&r->m, on, &r->m.batches[i]);
         from = r->m.batches[0].id;
-        r->newer = on;
     }
     bool want = model_flush_abort(&r->m, from);
     for (int i = 0; i < 2; i++) {
@@ -311,7 +309,8 @@ static void step_quarantine(struct run *r)
     r->refused += want;
     for (int i = 0; i < 2; i++) {
         char room[16];
-        assert_true(state_apply_quarantine(&r->replicas[i], batch, key_bytes(key, room), "23514", "bad") == want);
+        assert_true(
+            state_apply_quarantine(&r->replicas[i], batch, key_bytes(key, room), "23514", "bad") == want);
     }
 }
 
@@ -349,8 +348,8 @@ static void step_drop(struct run *r)
     }
 }
 
-/* After a travel: the queue holds what it held, and what was undone. In which order, and since when it counts as
- * dirty, is the state's to say (of the quarantine too): F is checked against its meaning. */
+/* After a travel: the queue holds what it held, and what was undone. In which order, and since when it counts
+ * as dirty, is the state's to say (of the quarantine too): F is checked against its meaning. */
 static void adopt_queue(struct run *r, const bool again[KEYS_MAX])
 {
     struct model *m = &r->m;
@@ -382,9 +381,8 @@ static void adopt_queue(struct run *r, const bool again[KEYS_MAX])
     }
 }
 
-/* A wild seed goes to any version that there ever was. Others go back, and forward again to what they came from, but
- * never a third time to and fro between two databases that were both written: only then can every loss be counted
- * anew. */
+/* A wild seed goes to any version that there ever was, also to a newer one that was left, or one whose batch
+ * was aborted; the others only go back. */
 static bool choose_version(struct run *r, uint32_t *to)
 {
     const struct model *m = &r->m;
@@ -392,17 +390,11 @@ static bool choose_version(struct run *r, uint32_t *to)
     if (pick(r, 2) && m->present > 0) { /* not far back */
         *to = m->present - 1 - (uint32_t)pick(r, m->present < 8 ? m->present : 8);
     }
-    bool back = came_from(m, m->present, *to);
-    bool forward = r->newer != 0 && came_from(m, r->newer, *to);
-    if (!r->travels || *to == m->present || !(r->wild || back || forward)) {
-        return false;
-    }
-    r->newer = back ? m->present : *to == r->newer ? 0 : r->newer;
-    return true;
+    return r->travels && *to != m->present && (r->wild || came_from(m, m->present, *to));
 }
 
-/* Another version of the database is there: an older one, a newer one that was left, or one with a batch that was
- * given up. The group forgets all clean copies then. */
+/* Another version of the database is there. All clean copies are forgotten then: they may be of the one that
+ * was left. Each key that is missing is counted at least once; just once, where each was written once. */
 static void step_travel(struct run *r)
 {
     uint32_t to;
@@ -419,20 +411,22 @@ static void step_travel(struct run *r)
     }
     adopt_queue(r, again);
     uint64_t counted = r->replicas[0].lost - lost_before;
-    assert_true(r->wild ? r->replicas[0].lost >= model_missing(&r->m) : counted >= lost);
+    assert_true(r->replicas[0].lost >= model_missing(&r->m) || r->once);
     assert_true(r->wild || !r->once || counted == lost);
     r->travels_done++;
 }
 
+/* An operator acknowledges what was lost, or some of it. */
 static void step_acknowledge(struct run *r)
 {
-    if (r->wild) {
+    if (!r->once) {
         return;
     }
+    uint64_t rows = pick(r, 2) ? UINT64_MAX : pick(r, 30), lost = r->replicas[0].lost;
     step_entry(r);
     for (int i = 0; i < 2; i++) {
-        state_apply_loss_acknowledged(&r->replicas[i]);
-        assert_int_equal(r->replicas[i].lost, 0);
+        state_apply_loss_acknowledged(&r->replicas[i], rows);
+        assert_int_equal(r->replicas[i].lost, rows < lost ? lost - rows : 0);
     }
 }
 
@@ -476,7 +470,8 @@ static void step_forget_replicated(struct run *r)
 static void step_stale(struct run *r)
 {
     char room[16];
-    struct state_entry *e = state_find(&r->replicas[pick(r, 2)], key_bytes((uint32_t)pick(r, r->m.keys), room));
+    struct state_entry *e =
+        state_find(&r->replicas[pick(r, 2)], key_bytes((uint32_t)pick(r, r->m.keys), room));
     if (e != NULL && e->flushed != NULL && !state_entry_dirty(e)) {
         e->stale = true;
     }
@@ -639,8 +634,8 @@ static void flush_oldest(struct run *r)
     }
 }
 
-/* Flush everything: then nothing is dirty, F is the applied index, the database has all that is not excused, and
- * all memory comes back with the last copy. */
+/* Flush everything: then nothing is dirty, F is the applied index, the database has all that is not excused,
+ * and all memory comes back with the last copy. */
 static void drain(struct run *r)
 {
     struct model *m = &r->m;
@@ -654,7 +649,8 @@ static void drain(struct run *r)
         bool retry = m->n_marks > 0;
         char room[16];
         struct bytes name = key_bytes(retry ? m->marks[0].key : 0, room);
-        assert_true(retry ? model_flush_retry(m, &m->marks[0].key, 1) : model_flush_begin(m, UINT32_MAX, UINT64_MAX));
+        assert_true(
+            retry ? model_flush_retry(m, &m->marks[0].key, 1) : model_flush_begin(m, UINT32_MAX, UINT64_MAX));
         for (int i = 0; i < 2; i++) {
             struct state *s = &r->replicas[i];
             assert_non_null(retry ? state_apply_flush_retry(s, &name, 1)
@@ -721,8 +717,8 @@ static void run_seed(uint64_t seed)
     assert_non_null(r);
     r->random = seed;
     r->travels = seed % 3 != 0;
-    r->wild = seed % 6 == 1;
-    r->once = seed % 5 == 0;
+    r->wild = seed % 3 == 2;
+    r->once = !r->wild && seed % 5 == 0;
     model_init(&r->m, r->once ? KEYS_MAX : sizes[seed % 4], seed << 50);
     model_begin(&r->m, 1, 1000);
     for (int i = 0; i < 2; i++) {
@@ -737,7 +733,7 @@ static void run_seed(uint64_t seed)
         step(r);
         check_step(r, n % 16 == 0);
     }
-    assert_true(r->scans_done > 10 && (r->once || r->m.keys == sizes[0] || r->evicted > 10));
+    assert_true(r->scans_done > 10 && (r->once || r->m.keys <= sizes[1] || r->evicted > 10));
     drain(r);
     for (int i = 0; i < 2; i++) {
         state_deinit(&r->replicas[i]);

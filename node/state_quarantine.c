@@ -17,6 +17,9 @@ struct state_quarantine *state_quarantine_enter(struct state *s, struct state_en
 {
     CHECK(e->quarantine == NULL && first_dirty != 0);
     size_t len = message.len < STATE_FAULT_MESSAGE_MAX ? message.len : STATE_FAULT_MESSAGE_MAX;
+    while (len > 0 && len < message.len && (message.data[len] & 0xc0) == 0x80) {
+        len--; /* not within a character of UTF-8 */
+    }
     struct state_quarantine *q = xcalloc(1, sizeof *q + len + 1);
     q->entry = e;
     q->first_dirty = first_dirty;

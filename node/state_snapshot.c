@@ -715,8 +715,18 @@ static void move(struct state *to, struct state *from)
     sessions_move(&to->sessions, &from->sessions);
 }
 
+/* The number of the format is the last byte of the magic. */
+static bool of_another_format(struct bytes raw)
+{
+    return raw.len >= HEADER_BYTES && memcmp(raw.data, magic, sizeof magic - 1) == 0 &&
+           raw.data[sizeof magic - 1] != magic[sizeof magic - 1];
+}
+
 enum status state_restore(struct state *s, struct bytes snapshot)
 {
+    if (of_another_format(snapshot)) {
+        return STATUS_HALTED;
+    }
     if (!frame_is_whole(snapshot)) {
         return STATUS_CORRUPT;
     }

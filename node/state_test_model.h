@@ -1,9 +1,9 @@
 /* The obvious model of a cache state, for state_model_test.c: arrays that are searched from end to end, and
- * databases. Each batch's commit makes a new version of the database, which gets what the batch held when it began;
- * all versions are kept, and a travel in time makes another one the present one.
+ * databases. Each batch's commit makes a new version of the database, which gets what the batch held when it
+ * began; all versions are kept, and a travel in time makes another one the present one.
  *
- * What a key's rows mean is found from the history of its writes and from the present database, never from the
- * places of the queue and the batches. */
+ * What a key's rows mean is found from the history of its writes and from the present database, never from
+ * the places of the queue and the batches. */
 #ifndef WB_NODE_STATE_TEST_MODEL_H
 #define WB_NODE_STATE_TEST_MODEL_H
 
@@ -55,8 +55,9 @@ struct model_version {
 };
 
 struct model_key {
-    struct model_value newest; /* what the last write made of it; what the database has once that was given up */
-    uint64_t *writes;          /* indexes of all of them */
+    struct model_value
+        newest;       /* what the last write made of it; what the database has once that was given up */
+    uint64_t *writes; /* indexes of all of them */
     uint32_t n_writes, writes_cap;
     uint64_t excused; /* what was written up to here may be missing: it was counted as lost, or dropped */
     bool lost;        /* the former */
@@ -325,9 +326,9 @@ static inline bool model_flushed(struct model *m, uint64_t batch, uint64_t prede
     m->last_batch = batch;
     m->n_batches--;
     memmove(&m->batches[0], &m->batches[1], m->n_batches * sizeof m->batches[0]);
-    for (uint32_t k = oldest_retained(m); k < KEYS_MAX &&
-                                          (m->stamp_ms - m->key[k].flushed_stamp_ms > m->retention_ms ||
-                                              model_retained_bytes(m) > m->retention_bytes);
+    for (uint32_t k = oldest_retained(m);
+         k < KEYS_MAX && (m->stamp_ms - m->key[k].flushed_stamp_ms > m->retention_ms ||
+                             model_retained_bytes(m) > m->retention_bytes);
          k = oldest_retained(m)) {
         m->key[k].flushed_in = 0;
     }
@@ -451,9 +452,9 @@ static inline uint64_t model_flushed_index(const struct model *m)
     return m->n_queue > 0 ? m->queue[0].first_dirty - 1 : m->applied_index;
 }
 
-/* F by its meaning: before the first write that the present database neither has nor has superseded, and that is
- * neither given up nor waits in quarantine. (A key that was written while it is tried again is queued like any
- * other.) */
+/* F by its meaning: before the first write that the present database neither has nor has superseded, and that
+ * is neither given up nor waits in quarantine. (A key that was written while it is tried again is queued like
+ * any other.) */
 static inline uint64_t model_true_index(const struct model *m)
 {
     uint64_t f = m->applied_index;

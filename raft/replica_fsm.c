@@ -102,8 +102,13 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
     if (status != STATUS_OK) {
         snprintf(p->restore_errmsg, sizeof p->restore_errmsg,
             "the snapshot of %zu bytes cannot be restored: %s", buf->len, status_name((int)status));
+        if (status == STATUS_HALTED) {
+            snprintf(p->restore_errmsg, sizeof p->restore_errmsg,
+                "the snapshot was written by another version of wbnode, which this one cannot read: start that "
+                "version, let the cluster write everything to the database, and keep the data folders until then");
+        }
         if (!p->started) {
-            return RAFT_CORRUPT;
+            return status == STATUS_HALTED ? RAFT_INVALID : RAFT_CORRUPT;
         }
         log_error(r->config.logger, "restore-failed", "group=%" PRIu32 " error=\"%s\"", r->config.group,
             p->restore_errmsg);

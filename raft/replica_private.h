@@ -56,7 +56,7 @@ struct replica_private {
     int (*io_start)(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv);
     raft_io_recv_cb recv; /* the library's: we listen before it */
     void (*close_cb)(struct replica *r);
-    char restore_errmsg[128];
+    char restore_errmsg[256];
     char errmsg[768];
 };
 

@@ -112,7 +112,10 @@ void transaction_refuse(
     struct answer failed = {.kind = ANSWER_FAILED,
         .lock_timeout = b->current->kind == STATEMENT_TAKE && strcmp(sqlstate, "55P03") == 0};
     fake_error(&failed.error, class, sqlstate, message);
-    b->db->refused += class == FLUSH_ERROR_FENCED || class == FLUSH_ERROR_PREDECESSOR;
+    bool passed = class != FLUSH_ERROR_FENCED && class != FLUSH_ERROR_PREDECESSOR;
+    failed.error.in_rows = b->current->kind == STATEMENT_BATCH && passed &&
+                           b->db->locks[b->current->identity.group].holder == b;
+    b->db->refused += !passed;
     say(b, &failed);
 }
 

@@ -4,6 +4,7 @@
 #include "cluster-tests/sim/sim_defects.h"
 
 #include "node/group_internal.h"
+#include "node/state_internal.h"
 #include "proto/base/check.h"
 
 static enum sim_defect active;
@@ -17,6 +18,9 @@ const char *sim_defect_name(enum sim_defect defect)
         [SIM_LOCAL_EXPIRY] = "local-expiry",
         [SIM_LOADS_LIVE] = "loads-live",
         [SIM_CAPTURES_UNPROVED] = "captures-unproved",
+        [SIM_REWIND_FORGETS] = "rewind-forgets",
+        [SIM_TRIMS_AWAY] = "trims-away",
+        [SIM_FRESH_UNPROVED] = "fresh-unproved",
     };
     return names[defect];
 }
@@ -50,4 +54,44 @@ void __wrap_group_answer(struct group *g, struct group_request *r, enum status s
     if (active == SIM_CAPTURES_UNPROVED && seen != NULL) {
         r->lease_proved = true; /* it waits in seen's list of readers */
     }
+}
+
+static void forget_batch(struct state *s, struct state_batch *b)
+{
+    list_for_each (link, tmp, &b->places) {
+        struct state_entry *e = state_batch_entry(link);
+        state_batch_leave(s, e);
+        state_settle(s, e);
+    }
+}
+
+bool __real_state_apply_rewind(struct state *s, uint64_t last_batch);
+bool __wrap_state_apply_rewind(struct state *s, uint64_t last_batch);
+bool __wrap_state_apply_rewind(struct state *s, uint64_t last_batch)
+{
+    if (active == SIM_REWIND_FORGETS && last_batch != s->last_batch) {
+        list_for_each (link, tmp, &s->batches) {
+            forget_batch(s, list_entry(link, struct state_batch, link));
+        }
+    }
+    return __real_state_apply_rewind(s, last_batch);
+}
+
+void __real_state_apply_begin(struct state *s, uint64_t index, uint64_t stamp_ms);
+void __wrap_state_apply_begin(struct state *s, uint64_t index, uint64_t stamp_ms);
+void __wrap_state_apply_begin(struct state *s, uint64_t index, uint64_t stamp_ms)
+{
+    __real_state_apply_begin(s, index, stamp_ms);
+    if (active == SIM_TRIMS_AWAY && s->retention_named) {
+        state_trim(s);
+    }
+}
+
+uint64_t __real_flush_session_turn(struct flush_session *s, const struct flush_view *view, uint64_t now_ms);
+uint64_t __wrap_flush_session_turn(struct flush_session *s, const struct flush_view *view, uint64_t now_ms);
+uint64_t __wrap_flush_session_turn(struct flush_session *s, const struct flush_view *view, uint64_t now_ms)
+{
+    struct flush_view seen = *view;
+    seen.certain = seen.certain || active == SIM_FRESH_UNPROVED;
+    return __real_flush_session_turn(s, &seen, now_ms);
 }

@@ -64,13 +64,23 @@ static bool shows_quarantine(const struct sim *sim, uint32_t group, const struct
     return n == state->quarantined;
 }
 
-/* What the database says of the group is what the group says of itself, as of a time after the last fault. */
-static bool database_agrees(const struct sim *sim, uint32_t group, const struct state *state)
+/* What the database says of the group must be what the group says of itself, as of a time after the last fault.
+ * NULL: it is; else what is not so. */
+static const char *disagreement(const struct sim *sim, uint32_t group, const struct state *state)
 {
     const struct fake_fence *fence = &sim->db.content.fences[group];
-    return fence->last_batch == state->last_batch && fence->quarantined == state->quarantined &&
-           fence->lost == state->lost && !fence->recovering && fence->fresh_as_of_us > sim->calm_us &&
-           shows_quarantine(sim, group, state);
+    if (fence->last_batch != state->last_batch) {
+        return "the last batch";
+    }
+    if (fence->quarantined != state->quarantined || !shows_quarantine(sim, group, state)) {
+        return "the quarantine";
+    }
+    if (fence->lost != state->lost) {
+        return "what was lost";
+    }
+    return fence->recovering                      ? "recovering"
+           : fence->fresh_as_of_us < sim->calm_us ? "how fresh it is"
+                                                  : NULL;
 }
 
 /* A leader in office, every replica at its index, nothing left to flush or to expire, but for what the database
@@ -84,7 +94,7 @@ static bool group_settled(struct sim *sim, uint32_t group)
     const struct state *state = group_state(leader->group);
     if (!state->claimed || state->queued_entries != 0 || state->batch_count != 0 ||
         (sim->repaired && state->quarantined != 0) || !sim_operators_tidy(state) ||
-        !database_agrees(sim, group, state)) {
+        disagreement(sim, group, state) != NULL) {
         return false;
     }
     for (unsigned i = 0; i < sim->n_nodes; i++) {
@@ -115,18 +125,15 @@ static void fail_unsettled(struct sim *sim)
         } else if (!group_settled(sim, g)) {
             struct group_info info;
             const struct sim_key *key = to_expire(sim, g);
+            const char *differs = disagreement(sim, g, group_state(leader->group));
             group_info(leader->group, sim_node_now_ms(leader->node), &info);
             sim_history_fail(&sim->history,
                 "group %" PRIu32 " does not settle: node %u, flush %s (%s), applied %" PRIu64
                 ", flushed %" PRIu64 ", dirty %" PRIu64 ", batches %" PRIu32
-                ", %s is to expire; quarantine %" PRIu64 ", lost %" PRIu64 ", recovering %d; the database: quarantine "
-                "%" PRIu64 ", lost %" PRIu64 ", recovering %d, fresh as of %" PRId64 " us after the last fault",
+                ", quarantine %" PRIu64 ", lost %" PRIu64 "; %s is to expire; the database does not agree on %s",
                 g, leader->node->index, info.flush_state, info.flush_error, info.applied_index,
-                info.flushed_index, info.dirty_entries, info.batches_in_flight,
-                key == NULL ? "nothing" : key->name, info.quarantined, info.lost, (int)info.recovering,
-                sim->db.content.fences[g].quarantined, sim->db.content.fences[g].lost,
-                (int)sim->db.content.fences[g].recovering,
-                sim->db.content.fences[g].fresh_as_of_us - sim->calm_us);
+                info.flushed_index, info.dirty_entries, info.batches_in_flight, info.quarantined, info.lost,
+                key == NULL ? "nothing" : key->name, differs == NULL ? "nothing" : differs);
         }
     }
     sim_history_fail(&sim->history, "requests are not answered long after all is well");

@@ -373,6 +373,9 @@ void sim_faults_heal(struct sim *sim)
     for (unsigned i = 0; i < sim->n_nodes; i++) {
         struct sim_node *n = &sim->nodes[i];
         sim_node_resume(n);
+        for (uint32_t g = 0; g < sim->n_groups; g++) {
+            n->seats[g].io.disk_max_us = SIM_DISK_MAX_US;
+        }
         if (!n->alive || n->crashing) {
             sim_schedule(&sim->clock, &n->fate, NULL, 1, on_restart);
         }

@@ -6,7 +6,7 @@
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
 
-enum { SEND_DONE_US = 20, DISK_DEFAULT_MIN_US = 100, DISK_DEFAULT_MAX_US = 3000 };
+enum { SEND_DONE_US = 20, DISK_MIN_US = 100 };
 
 enum operation_kind { OPERATION_APPEND, OPERATION_TRUNCATE, OPERATION_PUT };
 
@@ -511,8 +511,8 @@ void sim_io_init(struct sim_io *s, struct sim_clock *clock, struct sim_net *net,
     s->gate = gate;
     s->group = group;
     s->node = node;
-    s->disk_min_us = DISK_DEFAULT_MIN_US;
-    s->disk_max_us = DISK_DEFAULT_MAX_US;
+    s->disk_min_us = DISK_MIN_US;
+    s->disk_max_us = SIM_DISK_MAX_US;
     list_init(&s->operations);
     list_init(&s->gets);
     list_init(&s->sends);

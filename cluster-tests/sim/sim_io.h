@@ -17,6 +17,8 @@
 #include "cluster-tests/sim/sim_disk.h"
 #include "cluster-tests/sim/sim_net.h"
 
+enum { SIM_DISK_MAX_US = 3000 };
+
 struct sim_io {
     struct raft_io io; /* give this to libraft */
     struct sim_clock *clock;
@@ -25,7 +27,7 @@ struct sim_io {
     struct sim_gate *gate;
     unsigned group, node;    /* place in the network; the server's id is node + 1 */
     uint64_t time_offset_ms; /* this machine's boot clock is ahead by so much */
-    uint64_t disk_min_us, disk_max_us;
+    uint64_t disk_min_us, disk_max_us; /* of one operation: at first up to SIM_DISK_MAX_US */
     uint64_t heard_us; /* when something came last, from the network or the disk; 0: nothing did */
     /* private */
     bool dead, closing;

@@ -12,7 +12,8 @@ enum {
     EVERY_MAX_US = 1500 * 1000,
     TIDY_EVERY_US = 100 * 1000,
     DEADLINE_MS = 1000,
-    LOOKS = 50
+    LOOKS = 50,
+    QUARANTINED_PERMILLE = 400
 };
 
 struct sim_command {
@@ -84,11 +85,13 @@ static struct sim_command *command_create(struct sim *sim, uint32_t group, enum 
     return c;
 }
 
+/* Each key of the group with this chance; one that is in quarantine more likely. */
 static void add_keys(struct sim_command *c, unsigned permille)
 {
     struct sim *sim = c->sim;
     for (unsigned k = 0; k < sim->n_keys; k++) {
-        if (sim->history.keys[k].group == c->group && sim_chance(&sim->clock, permille)) {
+        const struct sim_key *key = &sim->history.keys[k];
+        if (key->group == c->group && sim_chance(&sim->clock, key->quarantined ? QUARANTINED_PERMILLE : permille)) {
             c->keys[c->admin.n++] = bytes_from_text(sim->history.keys[k].name);
         }
     }
@@ -145,7 +148,9 @@ static struct sim_command *draw(struct sim *sim, uint32_t group)
         c->admin.values = sim_chance(clock, 500);
         break;
     case ADMIN_QUARANTINE_RETRY:
-        add_keys(c, sim_chance(clock, 500) ? 0 : 300);
+        if (sim_chance(clock, 500)) { /* none: all of them */
+            add_keys(c, 300);
+        }
         break;
     case ADMIN_QUARANTINE_DROP:
     case ADMIN_KEY_STATUS:
