@@ -124,9 +124,8 @@ enum pg_fence_step pg_fence_check_meta(struct pg_fence *f, const PGresult *resul
     if (version > 0 && version < SCHEMA_VERSION) {
         return pg_fence_fail(f, FLUSH_ERROR_HALT,
             "schema %s has version %" PRId32 ", this node writes version %d: stop the nodes of the older "
-            "version, then run in the database what "
-            "wbnode --migration CONFIG prints",
-            f->schema, version, SCHEMA_VERSION);
+            "version, then run in the database what wbnode --config FILE --migration %" PRId32 " prints",
+            f->schema, version, SCHEMA_VERSION, version);
     }
     if (version != SCHEMA_VERSION) {
         return pg_fence_fail(f, FLUSH_ERROR_HALT,

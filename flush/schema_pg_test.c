@@ -90,7 +90,7 @@ static bool migrate(const char *sql)
 static void halts_with_the_words_that_help(struct probe *p, const char *version)
 {
     probe_assert_failed(p, FLUSH_ERROR_HALT, version);
-    assert_non_null(strstr(p->error.message, "wbnode --migration CONFIG"));
+    assert_non_null(strstr(p->error.message, "wbnode --config FILE --migration"));
 }
 
 static void an_older_schema_halts_until_it_is_migrated(void **state)

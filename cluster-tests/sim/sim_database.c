@@ -260,9 +260,11 @@ static void see_rewind(struct sim_history *h, uint32_t group, const struct state
     uint64_t counted = g->lost_unjudged + state->lost - g->lost, gone = 0;
     g->lost_unjudged = counted;
     if (fence == NULL || !fake_fence_has(fence, state->last_batch)) {
+        g->rewound = true;
         return; /* it is yet another one by now */
     }
-    bool at_once = counted == state->lost - g->lost && fence->last_batch == state->last_batch;
+    /* What was written again after the first time was written twice. */
+    bool first = !g->rewound && fence->last_batch == state->last_batch;
     for (unsigned k = 0; k < h->n_keys; k++) {
         struct sim_key *key = &h->keys[k];
         const struct sim_record *r = key->group == group ? missing(key, state) : NULL;
@@ -273,7 +275,7 @@ static void see_rewind(struct sim_history *h, uint32_t group, const struct state
             gone++;
         }
     }
-    if (counted < gone || (at_once && counted != gone && each_was_written_once(h, group))) {
+    if (counted < gone || (first && counted != gone && each_was_written_once(h, group))) {
         sim_history_fail(h,
             "group %" PRIu32 ": the database went back to batch %" PRIu64 "; %" PRIu64
             " rows are counted as lost, but %" PRIu64 " are",
@@ -281,6 +283,7 @@ static void see_rewind(struct sim_history *h, uint32_t group, const struct state
     }
     g->losses += gone;
     g->lost_unjudged = 0;
+    g->rewound = true;
 }
 
 /* The flushed index goes back only when the database did. */

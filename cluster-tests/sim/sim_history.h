@@ -90,6 +90,7 @@ struct sim_group_history {
     uint64_t last_batch;
     uint64_t batch_stamp_ms; /* of the entry that said so */
     uint64_t rewinds, lost;
+    bool rewound; /* the database was another one once */
     uint64_t lost_unjudged; /* rows counted while it could not be said which ones */
     uint64_t quarantines, drops, losses;
     int64_t fresh_us; /* fresh_as_of, as the database has it */
