@@ -23,6 +23,7 @@ enum { MIRROR_AGAIN_MS = 500 };
 enum { HOLD_MS = 200 };
 /* While others want the connection, a note is worth another one this often only. */
 enum { REST_NOTE_MS = 5000 };
+enum { SAME_ERROR_MS = 30000 };
 /* Faults go to the log in entries of about this size. */
 enum { FAULTS_ENTRY_BYTES = 128 * 1024, FAULT_FRAMING_BYTES = 32 };
 #define STATEMENT_TIMEOUT "57014"
@@ -361,9 +362,14 @@ static unsigned jittered(struct flush_session *s, unsigned ms)
     return ms / 2 + s->random % (ms / 2 + 1);
 }
 
+/* An error that comes back soon after it seemed over, as a batch fails each time that the fence was taken, has been
+ * there all the time. */
 static void set_error(struct flush_session *s, const struct flush_error *error)
 {
-    if (s->last_error.message[0] == '\0') {
+    bool the_same = error->class == s->last_error.class && strcmp(error->sqlstate, s->last_error.sqlstate) == 0;
+    bool went_on = s->last_error.message[0] != '\0' ||
+                   (the_same && s->cleared_ms != 0 && s->now_ms < s->cleared_ms + SAME_ERROR_MS);
+    if (!went_on) {
         s->error_since_ms = s->now_ms;
     }
     s->last_error = *error;
@@ -371,7 +377,10 @@ static void set_error(struct flush_session *s, const struct flush_error *error)
 
 static void clear_error(struct flush_session *s)
 {
-    s->last_error.message[0] = '\0';
+    if (s->last_error.message[0] != '\0') {
+        s->cleared_ms = s->now_ms;
+    }
+    s->last_error.message[0] = '\0'; /* class and SQLSTATE stay, to be compared */
 }
 
 /* The connection is of no use any more. Where the session goes depends on whose fault it was. */
@@ -488,6 +497,7 @@ static void taken(void *data, const struct fence_row *row)
     s->fence_batch = row->last_batch;
     s->sent_batch = row->last_batch;
     s->epoch = row->epoch;
+    forget_samples(s); /* another server's clock may have been read before */
     s->clock_us = row->clock_us;
     s->mirror_known = s->mirror_known && s->rested; /* else the database may be another one */
     s->rested = false;
@@ -500,6 +510,7 @@ static void went_well(struct flush_session *s)
     s->retry_ms = 0;
     s->slow_single = 0;
     clear_error(s);
+    s->cleared_ms = 0; /* a batch was written: what comes now is new */
     if (s->rows_cap != 0) {
         s->rows_cap = s->rows_cap >= s->settings.batch_rows / 2 ? 0 : s->rows_cap * 2;
     }
@@ -643,6 +654,7 @@ static void settle_by_rewind(struct flush_session *s, const struct flush_view *v
             s->fence_batch, view->newest_batch);
         return;
     }
+    s->mirror_known = false; /* nor what it shows of the quarantine */
     push(s, (struct flush_command){.kind = FLUSH_COMMAND_REWIND, .batch = s->fence_batch});
 }
 

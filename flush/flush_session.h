@@ -118,6 +118,7 @@ struct flush_session {
     struct flush_inspected inspected;
     struct flush_error last_error; /* message "" when the last attempt went well */
     uint64_t error_since_ms;       /* when it began to go wrong */
+    uint64_t cleared_ms;           /* when it seemed over, and no batch was written since; 0: never */
     uint64_t failures, fenced_count;
 
     /* bad rows */

@@ -157,9 +157,35 @@ static void a_sample_does_not_outlive_its_connection(void **state)
     desk_deinit(&d);
 }
 
+/* The server was exchanged while the group rested: it has neither the quarantine's rows nor the clock. */
+static void a_database_that_went_back_while_the_group_rested_is_shown_everything_again(void **state)
+{
+    (void)state;
+    struct desk d;
+    desk_active(&d);
+    d.view.certain = true;
+    send_rows(&d, 8, 5);
+    on_committed(&d, 8);
+    flush_session_pop(&d.s);
+    applied_settling(&d, 8);
+    d.wanted = true;
+    turn(&d);
+    d.asked[0] = '\0';
+    d.clock_us = 10; /* the new one's is behind */
+    pass(&d, 10000);
+    asks(&d, "take 6");
+    on_taken(&d, 0);
+    proposes(&d, "REWIND 0");
+    applied_settling(&d, 0);
+    asks(&d, "note at 0 with mirror");
+    assert_true(flush_session_fresh(&d.s, 100) <= 10);
+    desk_deinit(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_database_that_went_back_while_the_group_rested_is_shown_everything_again),
         cmocka_unit_test(a_note_goes_now_and_then_and_shows_the_quarantine_when_it_changed),
         cmocka_unit_test(after_a_take_the_quarantine_is_shown_again),
         cmocka_unit_test(a_time_is_fresh_up_to_the_index_of_a_lease_check_after_it_came),

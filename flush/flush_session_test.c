@@ -359,9 +359,31 @@ static void nothing_is_asked_of_the_flusher_after_stop(void **state)
     desk_deinit(&d);
 }
 
+/* Taking the fence succeeds each time, the batch behind it never does. */
+static void an_error_that_comes_again_with_every_batch_has_begun_with_the_first(void **state)
+{
+    (void)state;
+    struct desk d;
+    desk_active(&d);
+    send_rows(&d, 8, 5);
+    on_failed(&d, FLUSH_ERROR_TRANSIENT, "40P01", "deadlock detected");
+    uint64_t since = d.s.error_since_ms;
+    for (uint64_t batch = 9; batch < 12; batch++) {
+        take_again(&d, 0);
+        flush_session_pop(&d.s); /* ABORT */
+        applied_settling(&d, 0);
+        on_noted(&d);
+        send_rows(&d, batch, 5);
+        on_failed(&d, FLUSH_ERROR_TRANSIENT, "40P01", "deadlock detected");
+    }
+    assert_int_equal(d.s.error_since_ms, since);
+    desk_deinit(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_error_that_comes_again_with_every_batch_has_begun_with_the_first),
         cmocka_unit_test(a_new_cluster_looks_is_born_claims_and_takes),
         cmocka_unit_test(a_foreign_database_halts_whoever_is_certain_to_lead),
         cmocka_unit_test(the_fence_row_settles_every_batch_in_flight),

@@ -682,7 +682,7 @@ void group_info(const struct group *g, uint64_t now_ms, struct group_info *out)
         .flush_state = flush_session_state_name(g->session.state),
         .flush_error = error->message,
         .flush_error_class = error->message[0] == '\0' ? "" : flush_error_class_name(error->class),
-        .flush_error_sqlstate = error->sqlstate,
+        .flush_error_sqlstate = error->message[0] == '\0' ? "" : error->sqlstate,
         .flush_error_ms = error->message[0] == '\0' || now_ms < g->session.error_since_ms
                               ? 0
                               : now_ms - g->session.error_since_ms,

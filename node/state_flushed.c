@@ -112,9 +112,11 @@ static void trim_record(struct state *s, struct state_flushed *f)
         struct state_entry *e = retained_entry(f->places.next);
         bool dirty = state_entry_dirty(e);
         bool stale = e->stale;
+        bool refused = e->quarantine != NULL;
         state_unretain(s, e);
+        /* A dirty one will be written anyway; but one in quarantine may be dropped. */
+        f->trimmed += !dirty || refused;
         if (!dirty) {
-            f->trimmed++; /* a dirty one will be written anyway */
             if (stale && e->value != NULL) {
                 state_clean_enter(s, e);
                 state_drop(s, e); /* it was no answer already: the row may be another's */
@@ -173,7 +175,8 @@ static void undo_record(struct state *s, struct state_flushed *f, const struct d
         struct state_entry *e = retained_entry(f->places.prev);
         state_unretain(s, e);
         if (e->quarantine != NULL) {
-            continue; /* its newest value is there, and named */
+            f->trimmed++; /* its newest value is there, and named; but it may be dropped, and the database come back */
+            continue;
         }
         if (e->queued.first_dirty != 0) {
             state_unqueue(s, e);

@@ -290,9 +290,34 @@ static void a_snapshot_has_all_of_it(void **unused)
     state_deinit(&other);
 }
 
+static void what_is_given_up_while_in_quarantine_and_dropped_then_is_counted_when_it_is_lost(void **unused)
+{
+    (void)unused;
+    struct state s;
+    state_init(&s, 1);
+    state_apply_retention(&s, 1000000, 0);
+    put(&s, 1, "bad", "good once");
+    put(&s, 2, "c", "1");
+    state_apply_retention(&s, 1000000, 2 * (STATE_RETAINED_BYTES + 100));
+    begin(&s, 3);
+    assert_true(flushed(&s, 4, 3, 0));
+    put(&s, 5, "bad", "no more");
+    begin(&s, 6);
+    assert_true(refuse(&s, 7, 6, "bad"));
+    state_apply_retention(&s, 1000000, 0);
+    assert_true(flushed(&s, 8, 6, 3)); /* "good once" is in the database, and not remembered any more */
+    at(&s, 9);
+    assert_true(state_apply_quarantine_drop(&s, bytes_from_text("bad"), find(&s, "bad")->version));
+    at(&s, 10);
+    assert_true(state_apply_rewind(&s, 0));
+    assert_int_equal(s.lost, 2); /* "good once" and c */
+    state_deinit(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_given_up_while_in_quarantine_and_dropped_then_is_counted_when_it_is_lost),
         cmocka_unit_test(a_refused_row_lets_the_others_and_f_pass),
         cmocka_unit_test(what_is_not_in_that_batch_is_not_quarantined),
         cmocka_unit_test(a_batch_of_bad_rows_only_can_still_be_flushed),

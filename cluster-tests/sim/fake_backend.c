@@ -174,7 +174,8 @@ void backend_die(struct backend *b)
 }
 
 /* It is refused, and the client will go: what is in the pipeline behind it fails as well. */
-static void give_up(struct backend *b, enum flush_error_class class, const char *sqlstate, const char *message)
+static void give_up(
+    struct backend *b, enum flush_error_class class, const char *sqlstate, const char *message)
 {
     transaction_refuse(b, class, sqlstate, message);
     release_current(b);

@@ -1,4 +1,5 @@
-/* What the fake database stores: rows, fence rows, and the quarantine as it is shown in SQL. A plain value. */
+/* What the fake database stores: rows, fence rows, and the quarantine as it is shown in SQL. A plain value.
+ */
 #ifndef WB_SIM_FAKE_CONTENT_H
 #define WB_SIM_FAKE_CONTENT_H
 

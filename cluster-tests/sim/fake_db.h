@@ -5,11 +5,11 @@
  * A transaction begins by locking its group's fence row (and waits for whoever holds it), checks the row
  * under the lock, takes its time, and at its end changes the rows and unlocks. A server process whose client
  * has gone still does what it received, or part of it; so a take waits for an old leader's pending COMMIT.
- * The transaction of an isolating batch stays open, with its lock, until its client says how it ends; or until
- * the server has waited long enough.
+ * The transaction of an isolating batch stays open, with its lock, until its client says how it ends; or
+ * until the server has waited long enough.
  *
- * All that is stored is one value (fake_content.h), which can be copied, and put in the place of what is there:
- * so the database goes back in time. */
+ * All that is stored is one value (fake_content.h), which can be copied, and put in the place of what is
+ * there: so the database goes back in time. */
 #ifndef WB_SIM_FAKE_DB_H
 #define WB_SIM_FAKE_DB_H
 
@@ -150,7 +150,7 @@ struct fake_flusher {
     unsigned under_way;  /* calls whose events have not come */
     bool noting;
     enum { FAKE_NOT_ISOLATING, FAKE_ISOLATING, FAKE_ISOLATED, FAKE_FINISHING } isolating;
-    bool lock_timed_out; /* the last take's: the next one ends the backends that are in its way */
+    bool lock_timed_out;      /* the last take's: the next one ends the backends that are in its way */
     struct fake_slots *slots; /* NULL: as many connections as are wanted */
     bool has_slot;
     struct list slot_link;     /* in slots->waiting */

@@ -1,5 +1,5 @@
-/* The fake database in trouble: bad rows, locks, another server in its place; and what a leader says in its fence
- * row. */
+/* The fake database in trouble: bad rows, locks, another server in its place; and what a leader says in its
+ * fence row. */
 #include "cluster-tests/sim/fake_db_test_help.h"
 #include "cluster-tests/sim/fake_server.h"
 

@@ -120,8 +120,7 @@ void take(struct world *w, struct client *c, uint64_t term)
     assert_int_equal(c->taken, before + 1);
 }
 
-void send_as(
-    struct client *c, uint64_t batch, uint64_t predecessor, const char *value, bool isolate)
+void send_as(struct client *c, uint64_t batch, uint64_t predecessor, const char *value, bool isolate)
 {
     struct flush_row rows[2] = {{.key = bytes_from_text("y")}, {.key = bytes_from_text("x")}};
     for (int i = 0; i < 2; i++) {

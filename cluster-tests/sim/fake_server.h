@@ -51,8 +51,8 @@ struct backend {
     struct statement *current;
     struct sim_event work;     /* the current transaction's end */
     struct sim_event patience; /* the end of its wait: for a lock, or for its client */
-    struct list wait_link;     /* in a lock's waiting, or db.row_waits; linked to itself when it does not wait */
-    bool doomed;               /* the current transaction does not reach its COMMIT */
+    struct list wait_link; /* in a lock's waiting, or db.row_waits; linked to itself when it does not wait */
+    bool doomed;           /* the current transaction does not reach its COMMIT */
     uint64_t last_arrival_us;
 };
 struct backend *backend_create(struct fake_flusher *client);

@@ -113,8 +113,8 @@ void transaction_refuse(
         .lock_timeout = b->current->kind == STATEMENT_TAKE && strcmp(sqlstate, "55P03") == 0};
     fake_error(&failed.error, class, sqlstate, message);
     bool passed = class != FLUSH_ERROR_FENCED && class != FLUSH_ERROR_PREDECESSOR;
-    failed.error.in_rows = b->current->kind == STATEMENT_BATCH && passed &&
-                           b->db->locks[b->current->identity.group].holder == b;
+    failed.error.in_rows =
+        b->current->kind == STATEMENT_BATCH && passed && b->db->locks[b->current->identity.group].holder == b;
     b->db->refused += !passed;
     say(b, &failed);
 }
@@ -374,7 +374,8 @@ static void commit_claim(struct backend *b)
     const struct flush_inspected *expected = &b->current->expected;
     struct flush_inspected now = look(b->db, id->cluster_id);
     if (now.found != expected->found && now.found != FLUSH_DB_OURS) {
-        transaction_refuse(b, FLUSH_ERROR_TRANSIENT, "40001", "the fence rows changed since they were looked at");
+        transaction_refuse(
+            b, FLUSH_ERROR_TRANSIENT, "40001", "the fence rows changed since they were looked at");
         return;
     }
     for (unsigned g = 0; g < SIM_GROUPS_MAX; g++) {
@@ -401,7 +402,8 @@ void transaction_end(struct backend *b)
     struct statement *st = b->current;
     switch (st->kind) {
     case STATEMENT_INSPECT: {
-        struct answer inspected = {.kind = ANSWER_INSPECTED, .inspected = look(b->db, st->identity.cluster_id)};
+        struct answer inspected = {
+            .kind = ANSWER_INSPECTED, .inspected = look(b->db, st->identity.cluster_id)};
         say(b, &inspected);
         return;
     }

@@ -41,8 +41,8 @@ void sim_trace(struct sim *sim, const char *format, ...)
 static void on_commit(void *data, const struct fake_commit *commit)
 {
     struct sim *sim = data;
-    sim_trace(sim, "database: group %u batch %" PRIu64 " of %zu rows, without %zu", commit->group, commit->batch,
-        commit->n, commit->n_refused);
+    sim_trace(sim, "database: group %u batch %" PRIu64 " of %zu rows, without %zu", commit->group,
+        commit->batch, commit->n, commit->n_refused);
     sim_history_commit(&sim->history, commit);
 }
 

@@ -29,9 +29,9 @@ enum {
 
 struct sim_config {
     uint64_t seed;
-    unsigned steps;              /* faults; 0: 60 */
-    unsigned outage_minutes;     /* instead: so long, by its own time, with trouble of the database's mostly */
-    enum fake_db_defect defect;  /* what the database does wrong, to see it caught */
+    unsigned steps;             /* faults; 0: 60 */
+    unsigned outage_minutes;    /* instead: so long, by its own time, with trouble of the database's mostly */
+    enum fake_db_defect defect; /* what the database does wrong, to see it caught */
     enum sim_defect node_defect; /* what the nodes or the clients do wrong, likewise */
     FILE *trace;                 /* every line; NULL: none */
     FILE *history;               /* what the clients saw, see history.h; NULL: not written */
@@ -133,7 +133,7 @@ struct sim_node {
     uint64_t boot_offset_ms;
     int64_t wall_offset_ms;
     struct sim_seat seats[SIM_GROUPS_MAX];
-    struct fake_slots slots; /* the connections that its flushes share */
+    struct fake_slots slots;           /* the connections that its flushes share */
     struct sim_event turn, wake, fate; /* fate: restart or resume */
 };
 
@@ -257,15 +257,15 @@ struct sim {
     unsigned evict_permille;     /* of a loop's turns: it gives back some memory */
     uint64_t group_memory_bytes; /* what a group may hold if its clean entries are all that can go */
     uint64_t late_tries, lives;
-    bool sessions_are_few; /* so few that some are forgotten */
-    bool once;             /* each key is written once at most */
+    bool sessions_are_few;  /* so few that some are forgotten */
+    bool once;              /* each key is written once at most */
     bool travels, operated; /* the database may be another one; operators do things */
-    bool repaired;         /* no row is refused any more */
-    bool fair;             /* no faults just now, but clients write */
-    bool calm;             /* no more faults, no more writes */
-    bool quiet;            /* no more trace: it is over */
-    int64_t calm_us;       /* since then, by the database's clock */
-    unsigned once_next;    /* the next key that is not written yet */
+    bool repaired;          /* no row is refused any more */
+    bool fair;              /* no faults just now, but clients write */
+    bool calm;              /* no more faults, no more writes */
+    bool quiet;             /* no more trace: it is over */
+    int64_t calm_us;        /* since then, by the database's clock */
+    unsigned once_next;     /* the next key that is not written yet */
     unsigned faults_left;
     struct sim_event fault, weather, lag;
     bool lagged;                /* a node hears late: */
@@ -339,8 +339,8 @@ void sim_rows_repair(struct sim *sim);
 
 /* sim_travel.c: the database goes back in time. */
 void sim_travel_start(struct sim *sim);
-/* Another server is there now; @standby: which is none that can be written to, for the time being. False: there
- * is no other one. */
+/* Another server is there now; @standby: which is none that can be written to, for the time being. False:
+ * there is no other one. */
 bool sim_travel(struct sim *sim, bool standby);
 /* A standby is not one any more. */
 void sim_travel_settle(struct sim *sim);

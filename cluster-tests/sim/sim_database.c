@@ -1,9 +1,9 @@
 /* What the log says of the database, against what is there.
  *
- * Of each key the state says which of its writes the database has: all before its oldest dirty one, or all. That
- * must be true of the database in which the log's last batch is; the flushed index follows from it. When another
- * database is there, which does not have that batch, nothing can be said until the log has heard of it (REWIND).
- * What is missing then for good must have been counted. */
+ * Of each key the state says which of its writes the database has: all before its oldest dirty one, or all.
+ * That must be true of the database in which the log's last batch is; the flushed index follows from it. When
+ * another database is there, which does not have that batch, nothing can be said until the log has heard of
+ * it (REWIND). What is missing then for good must have been counted. */
 #include <inttypes.h>
 
 #include "cluster-tests/sim/sim_history.h"
@@ -59,7 +59,8 @@ void sim_history_commit(struct sim_history *h, const struct fake_commit *commit)
         const struct sim_key *key = sim_history_key(h, commit->refused[i].key);
         if (key != NULL && key->refused_batch < commit->batch) {
             sim_history_fail(h,
-                "batch %" PRIu64 " commits without %s, which the database refused, and the log has not heard of it",
+                "batch %" PRIu64
+                " commits without %s, which the database refused, and the log has not heard of it",
                 commit->batch, key->name);
         }
     }
@@ -117,7 +118,8 @@ void sim_history_changed(struct sim_history *h, uint32_t group)
         }
         if (!key->quarantined) {
             sim_history_fail(h,
-                "%s: fresh_as_of is %" PRId64 ", but version %" PRIu64 ", of which somebody was told at %" PRId64
+                "%s: fresh_as_of is %" PRId64 ", but version %" PRIu64
+                ", of which somebody was told at %" PRId64
                 ", is not in the database, which has version %" PRIu64,
                 key->name, fence->fresh_as_of_us, r->version, r->told_us, key->db_version);
         }
@@ -125,7 +127,8 @@ void sim_history_changed(struct sim_history *h, uint32_t group)
     }
     if (missing > fence->quarantined) {
         sim_history_fail(h,
-            "group %" PRIu32 ": the database says that %" PRIu64 " rows are in quarantine, but it lacks %" PRIu64,
+            "group %" PRIu32 ": the database says that %" PRIu64
+            " rows are in quarantine, but it lacks %" PRIu64,
             group, fence->quarantined, missing);
     }
 }
@@ -137,7 +140,8 @@ static uint64_t least(uint64_t a, uint64_t b)
     return b != 0 && b < a ? b : a;
 }
 
-/* The newest write of @key that the state says the database has, if it is not there and nothing excuses that. */
+/* The newest write of @key that the state says the database has, if it is not there and nothing excuses that.
+ */
 static const struct sim_record *missing(const struct sim_key *key, const struct state *state)
 {
     const struct state_entry *e = state_find(state, bytes_from_text(key->name));
@@ -160,12 +164,13 @@ static void check_keys(struct sim_history *h, uint32_t group, const struct state
         const struct sim_record *r = key->group == group ? missing(key, state) : NULL;
         if (r != NULL) {
             sim_history_fail(h,
-                "group %" PRIu32 " says that all of %s up to %" PRIu64
-                " is flushed, and F is %" PRIu64 ", but it was written at %" PRIu64 " as version %" PRIu64
+                "group %" PRIu32 " says that all of %s up to %" PRIu64 " is flushed, and F is %" PRIu64
+                ", but it was written at %" PRIu64 " as version %" PRIu64
                 " and the database has version %" PRIu64,
                 group, key->name, r->index, flushed_index, r->index, r->version, key->db_version);
         }
-        r = key->group == group && !key->quarantined ? sim_history_newest_before(key, flushed_index + 1) : NULL;
+        r = key->group == group && !key->quarantined ? sim_history_newest_before(key, flushed_index + 1)
+                                                     : NULL;
         if (r != NULL && r->version > key->db_version && r->version > key->excused) {
             sim_history_fail(h,
                 "group %" PRIu32 " says that all up to %" PRIu64 " is flushed, but %s was written at %" PRIu64
@@ -287,14 +292,15 @@ static void see_rewind(struct sim_history *h, uint32_t group, const struct state
 }
 
 /* The flushed index goes back only when the database did. */
-static void check_flushed_index(struct sim_history *h, uint32_t group, uint64_t index, const struct state *state)
+static void check_flushed_index(
+    struct sim_history *h, uint32_t group, uint64_t index, const struct state *state)
 {
     struct sim_group_history *g = &h->groups[group];
     uint64_t flushed_index = state_flushed_index(state);
     if (flushed_index < g->flushed_index && state->rewinds == g->rewinds) {
         sim_history_fail(h,
-            "group %" PRIu32 ": the flushed index went back from %" PRIu64 " to %" PRIu64 " at %" PRIu64, group,
-            g->flushed_index, flushed_index, index);
+            "group %" PRIu32 ": the flushed index went back from %" PRIu64 " to %" PRIu64 " at %" PRIu64,
+            group, g->flushed_index, flushed_index, index);
     }
     if (flushed_index < g->flushed_index && !state_recovering(state)) {
         sim_history_fail(h,

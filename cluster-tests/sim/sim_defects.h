@@ -13,9 +13,9 @@ enum sim_defect {
     SIM_LOADS_LIVE,         /* a row that was read before its key was written is taken for the newest */
     SIM_CAPTURES_UNPROVED,  /* an answer that saw a write in flight is given without the lease when that
                                applied */
-    SIM_REWIND_FORGETS,     /* what is in flight is taken for written when the database has gone back in time */
-    SIM_TRIMS_AWAY,         /* what was flushed is forgotten as time goes by, also while the database is away */
-    SIM_FRESH_UNPROVED,     /* how fresh the database is, is reckoned without asking whether we still lead */
+    SIM_REWIND_FORGETS, /* what is in flight is taken for written when the database has gone back in time */
+    SIM_TRIMS_AWAY,     /* what was flushed is forgotten as time goes by, also while the database is away */
+    SIM_FRESH_UNPROVED, /* how fresh the database is, is reckoned without asking whether we still lead */
     SIM_DEFECTS
 };
 

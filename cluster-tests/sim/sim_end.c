@@ -64,8 +64,8 @@ static bool shows_quarantine(const struct sim *sim, uint32_t group, const struct
     return n == state->quarantined;
 }
 
-/* What the database says of the group must be what the group says of itself, as of a time after the last fault.
- * NULL: it is; else what is not so. */
+/* What the database says of the group must be what the group says of itself, as of a time after the last
+ * fault. NULL: it is; else what is not so. */
 static const char *disagreement(const struct sim *sim, uint32_t group, const struct state *state)
 {
     const struct fake_fence *fence = &sim->db.content.fences[group];
@@ -78,13 +78,11 @@ static const char *disagreement(const struct sim *sim, uint32_t group, const str
     if (fence->lost != state->lost) {
         return "what was lost";
     }
-    return fence->recovering                      ? "recovering"
-           : fence->fresh_as_of_us < sim->calm_us ? "how fresh it is"
-                                                  : NULL;
+    return fence->recovering ? "recovering" : fence->fresh_as_of_us < sim->calm_us ? "how fresh it is" : NULL;
 }
 
-/* A leader in office, every replica at its index, nothing left to flush or to expire, but for what the database
- * refuses, and the database agrees. */
+/* A leader in office, every replica at its index, nothing left to flush or to expire, but for what the
+ * database refuses, and the database agrees. */
 static bool group_settled(struct sim *sim, uint32_t group)
 {
     struct sim_seat *leader = sim_office(sim, group);
@@ -129,8 +127,8 @@ static void fail_unsettled(struct sim *sim)
             group_info(leader->group, sim_node_now_ms(leader->node), &info);
             sim_history_fail(&sim->history,
                 "group %" PRIu32 " does not settle: node %u, flush %s (%s), applied %" PRIu64
-                ", flushed %" PRIu64 ", dirty %" PRIu64 ", batches %" PRIu32
-                ", quarantine %" PRIu64 ", lost %" PRIu64 "; %s is to expire; the database does not agree on %s",
+                ", flushed %" PRIu64 ", dirty %" PRIu64 ", batches %" PRIu32 ", quarantine %" PRIu64
+                ", lost %" PRIu64 "; %s is to expire; the database does not agree on %s",
                 g, leader->node->index, info.flush_state, info.flush_error, info.applied_index,
                 info.flushed_index, info.dirty_entries, info.batches_in_flight, info.quarantined, info.lost,
                 key == NULL ? "nothing" : key->name, differs == NULL ? "nothing" : differs);
@@ -274,8 +272,8 @@ static void compare_replicas(struct sim *sim)
         for (unsigned i = 1; i < sim->n_nodes; i++) {
             const struct state *other = group_state(sim->nodes[i].seats[g].group);
             if (first->applied_index == other->applied_index && state_hash(first) != state_hash(other)) {
-                sim_history_fail(
-                    &sim->history, "group %" PRIu32 ": nodes 0 and %u have different states at the end", g, i);
+                sim_history_fail(&sim->history,
+                    "group %" PRIu32 ": nodes 0 and %u have different states at the end", g, i);
             }
         }
     }

@@ -4,8 +4,9 @@
 
 enum {
     SPELL_US = 8000 * 1000,
-    AGE_SLACK_MS = 1500, /* a batch that waits for the one before, in a cluster that has only just come to rest */
-    REST_MS = 5000,      /* a group that has given its connection to others says less often how fresh it is */
+    AGE_SLACK_MS =
+        1500,       /* a batch that waits for the one before, in a cluster that has only just come to rest */
+    REST_MS = 5000, /* a group that has given its connection to others says less often how fresh it is */
 };
 
 static void check_group(struct sim *sim, uint32_t group)
@@ -23,16 +24,18 @@ static void check_group(struct sim *sim, uint32_t group)
     group_info(leader->group, sim_node_now_ms(leader->node), &info);
     if (info.oldest_dirty_ms > sim->group_config.flush.age_ms + AGE_SLACK_MS) {
         sim_history_fail(&sim->history,
-            "group %u: after a time without faults the oldest write that the database does not have is of %llu ms "
+            "group %u: after a time without faults the oldest write that the database does not have is of "
+            "%llu ms "
             "ago (flush %s: %s)",
             group, (unsigned long long)info.oldest_dirty_ms, info.flush_state, info.flush_error);
     }
     uint64_t age_ms = (uint64_t)(fake_db_clock_us(&sim->db) - fence->fresh_as_of_us) / 1000;
-    uint64_t most_ms = sim->group_config.flush.age_ms + 2 * sim->group_config.flush.note_ms + REST_MS + AGE_SLACK_MS;
+    uint64_t most_ms =
+        sim->group_config.flush.age_ms + 2 * sim->group_config.flush.note_ms + REST_MS + AGE_SLACK_MS;
     if (fence->recovering || age_ms > most_ms) {
         sim_history_fail(&sim->history,
-            "group %u: after a time without faults the database says that it is fresh as of %llu ms ago, %s", group,
-            (unsigned long long)age_ms, fence->recovering ? "and recovering" : "and well");
+            "group %u: after a time without faults the database says that it is fresh as of %llu ms ago, %s",
+            group, (unsigned long long)age_ms, fence->recovering ? "and recovering" : "and well");
     }
 }
 

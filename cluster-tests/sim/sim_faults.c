@@ -201,7 +201,8 @@ static void lock_something(struct sim *sim)
         on_adversary_gone);
 }
 
-/* The database is another one, at times together with a change of leader; at times it answers as a standby first. */
+/* The database is another one, at times together with a change of leader; at times it answers as a standby
+ * first. */
 static void travel(struct sim *sim)
 {
     bool standby = sim_chance(&sim->clock, 300);

@@ -45,9 +45,9 @@ struct sim_key {
     bool gone;             /* and it was seen that the key was gone just before that version */
     uint64_t acknowledged; /* the newest version that somebody was told of */
     /* in the database */
-    uint64_t db_version; /* newest version that it wrote or deleted, as it is there now */
-    uint64_t db_most;    /* ... as it ever was */
-    uint64_t batch;      /* the newest one that wrote the key, ... */
+    uint64_t db_version;     /* newest version that it wrote or deleted, as it is there now */
+    uint64_t db_most;        /* ... as it ever was */
+    uint64_t batch;          /* the newest one that wrote the key, ... */
     uint64_t batch_stamp_ms; /* ... and when the log said that it is there */
     uint64_t excused; /* versions up to this one need not be there: they were counted as lost, or given up */
     bool lost;        /* some were: what is read of the key may be older than what was known */
@@ -90,7 +90,7 @@ struct sim_group_history {
     uint64_t last_batch;
     uint64_t batch_stamp_ms; /* of the entry that said so */
     uint64_t rewinds, lost;
-    bool rewound; /* the database was another one once */
+    bool rewound;           /* the database was another one once */
     uint64_t lost_unjudged; /* rows counted while it could not be said which ones */
     uint64_t quarantines, drops, losses;
     int64_t fresh_us; /* fresh_as_of, as the database has it */
@@ -98,7 +98,7 @@ struct sim_group_history {
 };
 
 struct sim_history {
-    const struct fake_db *db; /* NULL: there is none, and nobody looks for anything there */
+    const struct fake_db *db;  /* NULL: there is none, and nobody looks for anything there */
     bool retention_is_by_time; /* no limit of memory cuts it short */
     struct sim_key keys[SIM_KEYS_MAX];
     unsigned n_keys;
@@ -169,8 +169,9 @@ void sim_history_stale(
     struct sim_history *h, unsigned key, uint64_t stamp_ms, bool found, uint64_t version, struct bytes value);
 /* A wait for the flush of @group is over; @befores are those of all keys when it began. */
 void sim_history_flushed(struct sim_history *h, uint32_t group, const struct sim_before *befores);
-/* A client was told that @version of @key is in the database. If it waited for the log's index only, its request
- * began at @before, and the key may be in quarantine; a write's own answer (@before NULL) would say that. */
+/* A client was told that @version of @key is in the database. If it waited for the log's index only, its
+ * request began at @before, and the key may be in quarantine; a write's own answer (@before NULL) would say
+ * that. */
 void sim_history_in_database(
     struct sim_history *h, unsigned key, const struct sim_before *before, uint64_t version);
 /* ... that some of @keys, which its request wrote or waits for, are refused there. */

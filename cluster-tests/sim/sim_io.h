@@ -25,8 +25,8 @@ struct sim_io {
     struct sim_net *net;
     struct sim_disk *disk;
     struct sim_gate *gate;
-    unsigned group, node;    /* place in the network; the server's id is node + 1 */
-    uint64_t time_offset_ms; /* this machine's boot clock is ahead by so much */
+    unsigned group, node;              /* place in the network; the server's id is node + 1 */
+    uint64_t time_offset_ms;           /* this machine's boot clock is ahead by so much */
     uint64_t disk_min_us, disk_max_us; /* of one operation: at first up to SIM_DISK_MAX_US */
     uint64_t heard_us; /* when something came last, from the network or the disk; 0: nothing did */
     /* private */

@@ -384,10 +384,16 @@ void sim_history_refused(struct sim_history *h, unsigned k, uint64_t serial)
 
 /* ---- The flush ---- */
 
+/* Is the key in quarantine, or was it at any time since @before? */
+static bool in_quarantine_since(const struct sim_key *key, const struct sim_before *before)
+{
+    return key->quarantined || (key->quarantine_index != 0 && key->quarantine_index >= before->index);
+}
+
 /* Is there a word for it that the key is not in the database, though the flush has passed it? */
 static bool is_excused(const struct sim_key *key, const struct sim_before *before, uint64_t version)
 {
-    return key->excused >= version || key->quarantined || key->quarantine_index >= before->index;
+    return key->excused >= version || in_quarantine_since(key, before);
 }
 
 void sim_history_flushed(struct sim_history *h, uint32_t group, const struct sim_before *befores)
@@ -422,7 +428,7 @@ void sim_history_quarantined(
 {
     for (unsigned i = 0; i < n; i++) {
         const struct sim_key *key = &h->keys[keys[i]];
-        if (key->quarantined || key->quarantine_index >= befores[i].index) {
+        if (in_quarantine_since(key, &befores[i])) {
             return;
         }
     }

@@ -128,7 +128,8 @@ static void trace_entry(const struct sim_seat *s, uint64_t index, struct bytes r
         }
     }
     if (what != NULL) {
-        sim_trace(sim, "group %u: at %llu %s %llu; last %llu, F %llu, %llu queued, %u in flight, %llu in quarantine",
+        sim_trace(sim,
+            "group %u: at %llu %s %llu; last %llu, F %llu, %llu queued, %u in flight, %llu in quarantine",
             s->index, (unsigned long long)index, what, (unsigned long long)batch,
             (unsigned long long)state->last_batch, (unsigned long long)state_flushed_index(state),
             (unsigned long long)state->queued_entries, state->batch_count,

@@ -1,5 +1,6 @@
-/* Operators: they stop the flush and let it go on, change its settings, look at the quarantine, have it tried again
- * or give it up, and say that they have seen a loss. Their requests go straight to a group, as those of clients. */
+/* Operators: they stop the flush and let it go on, change its settings, look at the quarantine, have it tried
+ * again or give it up, and say that they have seen a loss. Their requests go straight to a group, as those of
+ * clients. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +36,8 @@ static void judge_differences(const struct sim_command *c)
             sim_history_key(&sim->history, bytes_of(c->admin.names.data + d->key_at, d->key_len));
         if (key == NULL || !key->lost) {
             sim_history_fail(&sim->history,
-                "a verification of group %u reports %s as different (kind %d, version %llu, of the row %llu), but "
+                "a verification of group %u reports %s as different (kind %d, version %llu, of the row "
+                "%llu), but "
                 "nobody else writes to the database",
                 c->group, key == NULL ? "?" : key->name, (int)d->kind, (unsigned long long)d->version,
                 (unsigned long long)d->row_version);
@@ -91,7 +93,8 @@ static void add_keys(struct sim_command *c, unsigned permille)
     struct sim *sim = c->sim;
     for (unsigned k = 0; k < sim->n_keys; k++) {
         const struct sim_key *key = &sim->history.keys[k];
-        if (key->group == c->group && sim_chance(&sim->clock, key->quarantined ? QUARANTINED_PERMILLE : permille)) {
+        if (key->group == c->group &&
+            sim_chance(&sim->clock, key->quarantined ? QUARANTINED_PERMILLE : permille)) {
             c->keys[c->admin.n++] = bytes_from_text(sim->history.keys[k].name);
         }
     }
@@ -170,7 +173,8 @@ static struct sim_command *draw(struct sim *sim, uint32_t group)
 bool sim_operators_tidy(const struct state *s)
 {
     const struct state_control *c = &s->control;
-    return !c->paused && !c->has_rows_per_second && !c->has_batch_rows && !c->has_batch_bytes && !c->has_age_ms;
+    return !c->paused && !c->has_rows_per_second && !c->has_batch_rows && !c->has_batch_bytes &&
+           !c->has_age_ms;
 }
 
 static void tidy(struct sim *sim)

@@ -1,5 +1,5 @@
-/* The database goes back in time: another server answers, which has what the first one had some time ago; and it may
- * go forward again, when the first one returns. */
+/* The database goes back in time: another server answers, which has what the first one had some time ago; and
+ * it may go forward again, when the first one returns. */
 #include "cluster-tests/sim/sim.h"
 
 enum { COPY_MAX_US = 500 * 1000 };
