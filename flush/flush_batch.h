@@ -6,9 +6,10 @@
 
 void flush_batch_init(struct flush_batch *b);
 void flush_batch_deinit(struct flush_batch *b);
-/* Sort @rows (in place) by key and write them into @b, which must be empty. Keys are distinct. `isolate`
- * and `note` stay as they are. */
+/* Write @rows into @b, which must be empty, sorted by key. Keys are distinct. `isolate` and `note` stay as
+ * they are.
+ */
 void flush_batch_build(
-    struct flush_batch *b, uint64_t id, uint64_t predecessor, struct flush_row *rows, uint32_t n);
+    struct flush_batch *b, uint64_t id, uint64_t predecessor, const struct flush_row *rows, uint32_t n);
 
 #endif

@@ -246,6 +246,47 @@ static void keys_are_sorted_as_bytea_orders(void **state)
     flush_batch_deinit(&b);
 }
 
+/* Where the bytes behind a common beginning decide, or do not, and where one key is the beginning of another.
+ */
+static void keys_that_begin_alike_are_sorted_by_what_follows(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        size_t len;
+    } sorted[] = {
+        {"common:", 7},
+        {"common:\0", 8},
+        {"common:\0\0\0\0\0\0\0\0", 15},
+        {"common:\0\0\0\0\0\0\0\0\0", 16},
+        {"common:12345678", 15},
+        {"common:12345678\0", 16},
+        {"common:123456789", 16},
+        {"common:1234567890", 17},
+        {"common:\x80", 8},
+    };
+    enum { N = sizeof sorted / sizeof *sorted };
+    for (unsigned first = 0; first < N; first++) { /* whatever the order that they come in */
+        struct flush_row rows[N];
+        for (unsigned i = 0; i < N; i++) {
+            unsigned k = (first + i * 5) % N; /* 5 shares no factor with 9 */
+            rows[i] = row(sorted[k].key, sorted[k].len, "", k + 1, 0);
+        }
+        struct flush_batch b;
+        flush_batch_init(&b);
+        flush_batch_build(&b, 2, 1, rows, N);
+        struct reader keys, versions;
+        uint32_t nulls;
+        assert_int_equal(read_header(&keys, &b.keys, 17, &nulls), N);
+        assert_int_equal(read_header(&versions, &b.versions, 20, &nulls), N);
+        for (unsigned i = 0; i < N; i++) {
+            expect_bytes(&keys, sorted[i].key, sorted[i].len);
+            assert_int_equal(read_int8(&versions), i + 1);
+        }
+        flush_batch_deinit(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +296,7 @@ int main(void)
         cmocka_unit_test(the_flag_for_nulls_is_set_only_when_some_row_lasts),
         cmocka_unit_test(times_go_to_postgresql_and_back),
         cmocka_unit_test(keys_are_sorted_as_bytea_orders),
+        cmocka_unit_test(keys_that_begin_alike_are_sorted_by_what_follows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,7 +74,7 @@ static uint32_t find_retries(
             *next_ms = g->now_ms + in_ms < *next_ms ? g->now_ms + in_ms : *next_ms;
             continue;
         }
-        bytes += e->key_len + (e->value == NULL ? 0 : e->value->len);
+        bytes += (uint64_t)e->key_len + e->value_len;
         if (n > 0 && bytes > bytes_max) {
             break;
         }
@@ -162,6 +162,7 @@ static void count_due(struct group *g, struct flush_view *view)
     }
     list_for_each (it, next, &g->state.queue) {
         const struct state_entry *e = state_queue_entry(it);
+        state_entry_fetch_ahead(e);
         if (e->batch != NULL || rows_max == 0) {
             return;
         }
@@ -174,7 +175,7 @@ static void count_due(struct group *g, struct flush_view *view)
             return;
         }
         view->rows_due++;
-        bytes += e->key_len + (e->value == NULL ? 0 : e->value->len);
+        bytes += (uint64_t)e->key_len + e->value_len;
         if (view->rows_due >= rows_max || bytes >= settings->batch_bytes) {
             view->due_full = true;
             return;
@@ -442,9 +443,10 @@ void group_flush_begun(struct group *g, struct state_batch *batch)
     uint32_t n = 0;
     list_for_each (it, next, &batch->places) {
         const struct state_entry *e = state_batch_entry(it);
+        state_entry_fetch_ahead(e);
         rows[n++] = (struct flush_row){
             .key = state_entry_key(e),
-            .value = e->value == NULL ? bytes_of(NULL, 0) : value_bytes(e->value),
+            .value = e->value == NULL ? bytes_of(NULL, 0) : bytes_of(e->value->data, e->value_len),
             .deleted = e->value == NULL,
             .version = e->version,
             .expires_at_ms = e->expires_at_ms,

@@ -24,14 +24,9 @@ uint64_t state_entry_bytes(const struct state_entry *e)
 {
     uint64_t bytes = sizeof *e + e->key_len + STATE_ALLOC_BYTES;
     if (e->value != NULL) {
-        bytes += sizeof *e->value + e->value->len + STATE_ALLOC_BYTES;
+        bytes += sizeof *e->value + e->value_len + STATE_ALLOC_BYTES;
     }
     return bytes;
-}
-
-uint64_t state_entry_weight(const struct state_entry *e)
-{
-    return e->key_len + (e->value != NULL ? e->value->len : 0);
 }
 
 static void place_init(struct dirty_place *place)
@@ -86,8 +81,29 @@ struct state_entry *state_add(struct state *s, struct bytes key, bool absent)
     return e;
 }
 
+/* @e is the queue's last one now: see state_entry.ahead. */
+static void note_queued(struct state *s, struct state_entry *e)
+{
+    struct state_entry **place = &s->recent[s->recent_at++ % STATE_AHEAD];
+    if (*place != NULL) {
+        (*place)->ahead = (uintptr_t)e;
+    }
+    *place = e;
+    e->ahead = 0;
+}
+
+static void forget_queued(struct state *s, const struct state_entry *e)
+{
+    for (int i = 0; i < STATE_AHEAD; i++) {
+        if (s->recent[i] == e) {
+            s->recent[i] = NULL;
+        }
+    }
+}
+
 void state_drop(struct state *s, struct state_entry *e)
 {
+    forget_queued(s, e);
     CHECK(state_entry_evictable(e));
     if (e->value != NULL) {
         state_clean_leave(s, e);
@@ -119,6 +135,7 @@ void state_assign(struct state *s, struct state_entry *e, uint8_t type, struct v
     e->stale = false;
     value_unref(e->value);
     e->value = value;
+    e->value_len = value != NULL ? value->len : 0;
     e->type = type;
     e->version = version;
     state_set_expiry(s, e, value != NULL ? expires_at_ms : 0); /* a delete has nothing that could expire */
@@ -153,6 +170,7 @@ void state_enqueue_before(struct state *s, struct state_entry *e, struct list *p
 void state_enqueue(struct state *s, struct state_entry *e, uint64_t first_dirty, uint64_t dirty_stamp_ms)
 {
     state_enqueue_before(s, e, &s->queue, first_dirty, dirty_stamp_ms);
+    note_queued(s, e);
 }
 
 void state_unqueue(struct state *s, struct state_entry *e)
@@ -345,6 +363,7 @@ struct state_batch *state_apply_flush_begin(struct state *s, uint32_t rows_max, 
     struct state_batch *b = NULL;
     list_for_each (link, tmp, &s->queue) {
         struct state_entry *e = state_queue_entry(link);
+        state_entry_fetch_ahead(e);
         /* One key in two batches would need two places; the second batch begins when the first has ended. */
         if (e->batch != NULL || rows_max == 0) {
             break;
@@ -393,6 +412,7 @@ bool state_apply_flushed(struct state *s, uint64_t batch, uint64_t predecessor)
     struct state_flushed *f = state_flushed_add(s, b->id, b->first_dirty, b->dirty_stamp_ms, s->stamp_ms);
     list_for_each (link, tmp, &b->places) {
         struct state_entry *e = state_batch_entry(link);
+        state_entry_fetch_ahead(e);
         state_batch_leave(s, e);
         if (e->quarantine != NULL) {
             state_quarantine_leave(s, e);

@@ -36,6 +36,8 @@ struct dirty_place {
     uint64_t dirty_stamp_ms; /* stamp of that log entry */
 };
 
+enum { STATE_AHEAD = 8 };
+
 struct state_entry {
     struct value *value;    /* NULL: a tombstone, or absent */
     uint64_t version;       /* 0 when absent */
@@ -48,11 +50,17 @@ struct state_entry {
     struct state_quarantine *quarantine; /* owned; NULL: it is not in quarantine */
     uint32_t key_len;
     uint32_t expiry_place; /* 1 + its place in state.expiring; 0: it has no expiry */
-    uint8_t type;          /* enum value_type */
+    /* The length of `value`, 0 without one: a walk over the queue, a batch or a record needs it of every entry,
+     * and the value itself lies where the processor would have to wait for it. */
+    uint32_t value_len : 24;
+    uint32_t type : 8; /* enum value_type */
     bool absent;
     bool stale; /* local: somebody else may have changed the row; only of retained entries that are not dirty */
     uint8_t evict_hits;  /* evict.h's own */
     uint8_t evict_queue; /* likewise */
+    /* The address of the entry that was queued STATE_AHEAD entries after this one, to be fetched while this one is
+     * worked on; 0: none. A hint that may be out of date: never followed. */
+    uintptr_t ahead;
     /* the table's own fields follow; see state_table.c */
     struct state_entry *next_in_bucket;
     uint64_t hash;
@@ -119,6 +127,8 @@ struct state {
     /* the flush */
     uint64_t last_batch; /* the newest batch known to be in the database; 0 at first */
     uint64_t newest_batch; /* the newest one ever begun */
+    struct state_entry *recent[STATE_AHEAD]; /* queued last, in a ring; NULL: none, or gone since */
+    uint32_t recent_at;
     struct list queue;   /* of entries' queued.link, by first_dirty */
     struct list batches; /* of state_batch, in flight, oldest first */
     uint64_t queued_entries;
@@ -167,6 +177,17 @@ enum { STATE_ABSENCES_MAX = 65536 };
 
 void state_init(struct state *s, uint64_t hash_seed);
 void state_deinit(struct state *s);
+
+/* A walk over the queue or a batch goes from one entry to the next all over memory, and would wait for each. Let
+ * the one that comes some steps after @e be on its way. */
+static inline void state_entry_fetch_ahead(const struct state_entry *e)
+{
+    enum { LINE_BYTES = 64 };
+    const char *ahead = (const char *)e->ahead;
+    __builtin_prefetch(ahead);
+    __builtin_prefetch(ahead + LINE_BYTES);
+    __builtin_prefetch(ahead + 2 * LINE_BYTES);
+}
 
 /* The entry of @key: also tombstones and absences. NULL when nothing is known in memory. */
 struct state_entry *state_find(const struct state *s, struct bytes key);

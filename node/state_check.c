@@ -123,6 +123,7 @@ static void see_entry(void *data, struct state_entry *e)
         CHECK((e->value != NULL || e->absent || e->flushed != NULL) && "a delete that the database has is forgotten");
     }
     CHECK((e->value == NULL || e->value->refs > 0) && "a value that is held has references");
+    CHECK(e->value_len == (e->value != NULL ? e->value->len : 0) && "an entry knows its value's length");
     CHECK(!(e->absent && (e->value != NULL || e->version != 0)) && "an absence has no value and no version");
     CHECK(!(e->value == NULL && e->expires_at_ms != 0) && "what has no value does not expire");
     see_expiry(sums, e);

@@ -202,7 +202,14 @@ static void grown_while_clean(struct state *s)
     struct state_entry *e = find(s, "clean");
     value_unref(e->value);
     e->value = text_value("longer");
+    e->value_len = 6;
     s->bytes += 5;
+}
+static void length_not_the_values(struct state *s)
+{
+    find(s, "a")->value_len++;
+    s->bytes++;
+    s->dirty_bytes++;
 }
 static void wrong_clean_bytes(struct state *s)
 {
@@ -306,6 +313,7 @@ static void every_broken_rule_aborts_with_its_text(void **unused)
         {clean_links_cut, "a clean entry's links are consistent"},
         {batched_is_evictable, "a place without first_dirty is in no list"},
         {grown_while_clean, "clean_bytes counts the clean entries"},
+        {length_not_the_values, "an entry knows its value's length"},
         {wrong_clean_bytes, "clean_bytes counts the clean entries"},
         {absence_not_in_list, "absences counts the list of absences"},
         {expiry_not_in_heap, "is in the heap while it has an expiry"},

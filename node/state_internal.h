@@ -18,7 +18,10 @@ static inline uint64_t state_piece_bytes(uint64_t size)
  * full. */
 uint64_t state_entry_bytes(const struct state_entry *e);
 /* Key and value of @e, as dirty_bytes and a batch's bytes count it. */
-uint64_t state_entry_weight(const struct state_entry *e);
+static inline uint64_t state_entry_weight(const struct state_entry *e)
+{
+    return (uint64_t)e->key_len + e->value_len;
+}
 /* Memory of a batch in flight, as state.bytes counts it. */
 enum { STATE_BATCH_BYTES = sizeof(struct state_batch) + STATE_ALLOC_BYTES };
 

@@ -275,6 +275,7 @@ struct sim {
     struct sim_copy copies[SIM_COPIES], primary;
     struct list commands; /* of operators */
     struct sim_event copying, operator_, adversary, fair_end;
+    uint64_t fair_us;                             /* since when there are no faults */
     unsigned fair_cut, fair_transient, fair_slow; /* the database's faults, while there are none */
 };
 

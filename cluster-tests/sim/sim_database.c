@@ -75,6 +75,7 @@ void sim_history_database(const struct sim_history *h, uint64_t *versions)
 
 void sim_history_travelled(struct sim_history *h, const uint64_t *versions)
 {
+    h->travelled = true;
     for (unsigned k = 0; k < h->n_keys; k++) {
         h->keys[k].db_version = versions[k];
     }
@@ -206,6 +207,15 @@ static void see_quarantine(struct sim_history *h, uint32_t group, uint64_t index
     }
 }
 
+unsigned sim_history_quarantine_size(const struct sim_history *h, uint32_t group)
+{
+    unsigned n = 0;
+    for (unsigned k = 0; k < h->n_keys; k++) {
+        n += h->keys[k].group == group && h->keys[k].quarantined;
+    }
+    return n;
+}
+
 static void see_faults(struct sim_history *h, const Wblog__Quarantine *quarantine)
 {
     for (size_t i = 0; i < quarantine->n_faults; i++) {
@@ -263,6 +273,12 @@ static void see_rewind(struct sim_history *h, uint32_t group, const struct state
     struct sim_group_history *g = &h->groups[group];
     const struct fake_fence *fence = fence_of(h, group);
     uint64_t counted = g->lost_unjudged + state->lost - g->lost, gone = 0;
+    if (!h->travelled) {
+        sim_history_fail(h,
+            "group %" PRIu32 ": the log says that the database is at batch %" PRIu64
+            " after all, but it never was another one",
+            group, state->last_batch);
+    }
     g->lost_unjudged = counted;
     if (fence == NULL || !fake_fence_has(fence, state->last_batch)) {
         g->rewound = true;

@@ -357,6 +357,18 @@ static void a_write_that_a_rewind_passes_over_is_caught(void **state)
     end(&s);
 }
 
+static void a_rewind_without_a_travel_is_caught(void **state)
+{
+    (void)state;
+    struct story s;
+    begin(&s);
+    flush_one(&s);
+    fence(&s)->last_batch = 0;
+    fence(&s)->n_batches = 0;
+    rewind_to(&s, 0);
+    assert_fails_with(&s, "never was another one");
+}
+
 /* ---- fresh_as_of ---- */
 
 static void a_freshness_that_is_true_passes(void **state)
@@ -432,6 +444,7 @@ int main(void)
         cmocka_unit_test(a_write_that_is_forgotten_too_early_is_caught),
         cmocka_unit_test(a_loss_that_is_counted_passes_and_one_that_is_not_is_caught),
         cmocka_unit_test(a_write_that_a_rewind_passes_over_is_caught),
+        cmocka_unit_test(a_rewind_without_a_travel_is_caught),
         cmocka_unit_test(a_freshness_that_is_true_passes),
         cmocka_unit_test(a_freshness_that_the_database_does_not_have_is_caught),
         cmocka_unit_test(a_freshness_may_leave_out_what_it_counts_as_quarantined),

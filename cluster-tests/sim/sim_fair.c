@@ -39,6 +39,23 @@ static void check_group(struct sim *sim, uint32_t group)
     }
 }
 
+/* What the database takes again must not stay in quarantine: it is tried again and again, whatever others are
+ * there. */
+static void check_quarantine(struct sim *sim)
+{
+    for (unsigned k = 0; k < sim->n_keys; k++) {
+        const struct sim_key *key = &sim->history.keys[k];
+        struct sim_seat *leader = sim_office(sim, key->group);
+        if (key->quarantined && sim->rules[k].until_us <= sim->fair_us && leader != NULL &&
+            sim_operators_tidy(group_state(leader->group))) {
+            sim_history_fail(&sim->history,
+                "%s is still in quarantine after a time without faults, in which the database would have "
+                "taken it",
+                key->name);
+        }
+    }
+}
+
 static void on_fair_end(struct sim_event *event)
 {
     struct sim *sim = list_entry(event, struct sim, fair_end);
@@ -46,6 +63,7 @@ static void on_fair_end(struct sim_event *event)
     for (uint32_t g = 0; g < sim->n_groups; g++) {
         check_group(sim, g);
     }
+    check_quarantine(sim);
     sim->result->fair_spells++;
     sim->db.cut_permille = sim->fair_cut;
     sim->db.transient_permille = sim->fair_transient;
@@ -57,6 +75,7 @@ void sim_fair_begin(struct sim *sim)
 {
     sim_trace(sim, "a time without faults");
     sim->fair = true;
+    sim->fair_us = sim->clock.now_us;
     sim->fair_cut = sim->db.cut_permille;
     sim->fair_transient = sim->db.transient_permille;
     sim->fair_slow = sim->db.slow_permille;

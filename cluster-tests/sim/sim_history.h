@@ -100,6 +100,7 @@ struct sim_group_history {
 struct sim_history {
     const struct fake_db *db;  /* NULL: there is none, and nobody looks for anything there */
     bool retention_is_by_time; /* no limit of memory cuts it short */
+    bool travelled;            /* the database was another one at some time */
     struct sim_key keys[SIM_KEYS_MAX];
     unsigned n_keys;
     struct sim_group_history groups[SIM_GROUPS_MAX];
@@ -189,6 +190,8 @@ void sim_history_never(struct sim_history *h, uint32_t group, uint64_t session, 
 const struct sim_record *sim_history_newest(const struct sim_history *h, unsigned key);
 /* The newest write of @key with an index below @index, or NULL. */
 const struct sim_record *sim_history_newest_before(const struct sim_key *key, uint64_t index);
+/* How many keys of @group are in quarantine. */
+unsigned sim_history_quarantine_size(const struct sim_history *h, uint32_t group);
 /* The key with that name, or NULL. */
 struct sim_key *sim_history_key(struct sim_history *h, struct bytes name);
 /* A counter's value as a number. */

@@ -14,7 +14,8 @@ enum {
     TIDY_EVERY_US = 100 * 1000,
     DEADLINE_MS = 1000,
     LOOKS = 50,
-    QUARANTINED_PERMILLE = 400
+    QUARANTINED_PERMILLE = 400,
+    GIVE_UP_PERMILLE = 200
 };
 
 struct sim_command {
@@ -137,6 +138,9 @@ static struct sim_command *draw(struct sim *sim, uint32_t group)
         ADMIN_KEY_STATUS, ADMIN_VERIFY, ADMIN_VERIFY};
     struct sim_clock *clock = &sim->clock;
     enum group_admin_kind kind = kinds[sim_random(clock, sizeof kinds / sizeof *kinds)];
+    if (sim_history_quarantine_size(&sim->history, group) > 0 && sim_chance(clock, GIVE_UP_PERMILLE)) {
+        kind = ADMIN_QUARANTINE_DROP;
+    }
     struct sim_command *c = command_create(sim, group, kind);
     switch (kind) {
     case ADMIN_CONTROL:

@@ -7,6 +7,7 @@
 
 #include "proto/limits.h"
 #include "tools/wbbench/flush_figures.h"
+#include "tools/wbbench/flush_peer.h"
 #include "tools/wbbench/flush_rows.h"
 
 enum option_id { O_CLUSTER = 256, O_DATABASE, O_SCHEMA, O_KEYS, O_DRAIN, O_VALUE, O_RUNS, O_JSON, O_HELP };
@@ -32,6 +33,20 @@ static const struct {
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
+static const char explanation[] =
+    "\n"
+    "All rows are written to the cluster, in a random order, while its flush is paused. Then it goes\n"
+    "on, and the time runs until the flushed index of every group has reached its last write.\n"
+    "The peer writes the same rows, in a random order too, into a table of the same shape "
+    "(schema\n" FLUSH_PEER_SCHEMA
+    ", dropped at the end): sorted binary arrays, one INSERT .. SELECT unnest ..\n"
+    "ON CONFLICT DO UPDATE a transaction, pipelined, with a connection for each group, and batches of\n"
+    "1,000, 5,000 and 10,000 rows, of which the fastest counts.\n"
+    "Keys that begin with " FLUSH_KEY_PREFIX
+    " are the benchmark's: they are deleted at its end. The database's role\n"
+    "must be allowed to create a schema. Not beside other load.\n"
+    "Exit code: 0 done, 2 wrong usage, 4 it could not be measured.";
+
 static void print_help(void)
 {
     puts("Usage: wbbench flush [OPTIONS]\n\n"
@@ -43,24 +58,7 @@ static void print_help(void)
             left, sizeof left, "--%s %s", rows[i].name, rows[i].argument != NULL ? rows[i].argument : "");
         printf("  %-28s %s\n", left, rows[i].help);
     }
-    puts(
-        "\n"
-        "All rows are written to the cluster while its flush is paused. Then it goes on, and the time runs "
-        "until "
-        "the\n"
-        "flushed index of every group has reached its last write. The peer writes the same rows in the same "
-        "order "
-        "into a\n"
-        "table of the same shape (schema "
-        "wbbench_peer, dropped at the end): sorted binary arrays, one INSERT .. "
-        "SELECT\n"
-        "unnest .. ON CONFLICT DO UPDATE a transaction, pipelined, with a connection for each group and "
-        "batches of "
-        "1,000,\n"
-        "5,000 and 10,000 rows, of which the fastest counts. Keys that begin with " FLUSH_KEY_PREFIX
-        " are the benchmark's: they are\n"
-        "deleted at its end. The database's role must be allowed to create a schema. Not beside other load.\n"
-        "Exit code: 0 done, 2 wrong usage, 4 it could not be measured.");
+    puts(explanation);
 }
 
 static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
