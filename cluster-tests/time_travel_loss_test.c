@@ -81,7 +81,7 @@ static void expect_in_the_logs(struct cluster *c)
             char name[32];
             char count[32];
             snprintf(name, sizeof name, "group=%u ", group);
-            snprintf(count, sizeof count, "rows=%" PRIu64 " ", g->lost);
+            snprintf(count, sizeof count, "at_most=%" PRIu64 " ", g->lost);
             assert_true(
                 cluster_log_find(c, node, 0, (const char *const[]){"rows-lost", name, count, NULL}) >= 0);
         }

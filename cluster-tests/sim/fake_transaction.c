@@ -287,7 +287,8 @@ static void commit_batch(struct backend *b)
     struct fake_refusal why;
     decode(b->current);
     if (b->db->defect == FAKE_DB_SKIPS_BAD_ROWS) {
-        fake_faults_free(leave_out(b, true), b->current->n_refused);
+        struct fake_fault *faults = leave_out(b, true);
+        fake_faults_free(faults, b->current->n_refused);
     } else if (refused_row(b, &why)) {
         b->db->commit_refusals += why.when != FAKE_AT_STATEMENT;
         transaction_refuse(b, FLUSH_ERROR_ROW, why.sqlstate, why.message);

@@ -66,11 +66,12 @@ static void draw_shape(struct sim *sim)
     sim->evict_permille = sim_chance(c, 300) ? 0 : (unsigned)sim_between(c, 1, 200);
     sim->group_memory_bytes = sim_chance(c, 300) ? sim_between(c, 500, 5000) : UINT64_MAX;
     sim->sessions_are_few = sim_chance(c, 250);
-    sim->once = sim_chance(c, 60);
+    bool outages = sim->config->outage_minutes != 0;
+    sim->once = sim_chance(c, 60) && !outages;
     if (sim->once) {
         sim->n_keys = SIM_KEYS_MAX;
     }
-    sim->travels = sim->once || sim_chance(c, 500);
+    sim->travels = sim->once || outages || sim_chance(c, 500);
     sim->operated = sim_chance(c, 600);
     sim->group_config = (struct group_config){
         .group_count = sim->n_groups,
