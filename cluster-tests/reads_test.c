@@ -104,8 +104,8 @@ static void readers_stop(struct reader *readers, unsigned n)
 
 /* ---- The log ---- */
 
-/* What tells SQL readers how fresh the database is asks for a barrier now and then, where nothing else renews the
- * lease: not while this test looks. */
+/* What tells SQL readers how fresh the database is asks for a barrier now and then, where nothing else renews
+ * the lease: not while this test looks. */
 #define NO_NOTES "flush.note_ms=60000"
 
 /* Of each group's leader. */

@@ -106,7 +106,7 @@ enum flush_error_class {
 struct flush_error {
     enum flush_error_class class;
     char sqlstate[6];  /* "" when the connection itself failed */
-    bool in_rows;    /* a batch's own rows met it: the fence was passed */
+    bool in_rows;      /* a batch's own rows met it: the fence was passed */
     char message[512]; /* one line that says what happened, and what to do where that is known */
 };
 

@@ -18,8 +18,8 @@ struct flush_settings {
     unsigned in_flight;    /* batches begun and not settled, 1 to FLUSH_IN_FLIGHT_MAX */
     unsigned retry_min_ms; /* back-off after a failure, doubled up to the maximum, with jitter */
     unsigned retry_max_ms;
-    unsigned note_ms; /* how often the fence row is looked at, and told how fresh the database is, when no batch
-                         does it; 0: 1,000 */
+    unsigned note_ms; /* how often the fence row is looked at, and told how fresh the database is, when no
+                         batch does it; 0: 1,000 */
 };
 
 struct flush_demand {

@@ -109,8 +109,8 @@ static void forget_faults(struct flush_session *s)
     s->isolating = 0;
 }
 
-/* The isolating transaction is over, one way or the other: what it said and the log has not heard yet is not to
- * be said any more. */
+/* The isolating transaction is over, one way or the other: what it said and the log has not heard yet is not
+ * to be said any more. */
 static void end_isolating(struct flush_session *s)
 {
     uint32_t n = s->commands_n;
@@ -197,18 +197,19 @@ void flush_session_finish(struct flush_session *s, const struct flush_note *note
 /* A row of a batch is bad, or the whole of it takes too long: what the next one must be like. */
 static void learn_from(struct flush_session *s, const struct flush_error *error)
 {
-    uint32_t cap = s->rows_cap == 0 || s->rows_cap > s->sent_rows ? s->sent_rows : s->rows_cap;
+    uint32_t *rows_cap = s->retried ? &s->retry_cap : &s->rows_cap;
+    uint32_t cap = *rows_cap == 0 || *rows_cap > s->sent_rows ? s->sent_rows : *rows_cap;
     bool slow = error->in_rows && (strcmp(error->sqlstate, STATEMENT_TIMEOUT) == 0 ||
                                       strcmp(error->sqlstate, LOCK_TIMEOUT) == 0);
     if (slow && s->sent_rows == 1 && ++s->slow_single >= SLOW_SINGLE_MAX) {
         s->slow_single = 0;
         s->condemned = s->sent_batch;
     } else if (slow) {
-        s->rows_cap = cap > 1 ? cap / 2 : 1;
+        *rows_cap = cap > 1 ? cap / 2 : 1;
     } else if (error->class == FLUSH_ERROR_ROW && s->isolating == 0) {
         s->suspicious = true;
     } else if (error->class == FLUSH_ERROR_ROW && s->isolating_rows > 1) {
-        s->rows_cap = s->isolating_rows / 2; /* an error that isolation does not find, as one of the COMMIT */
+        *rows_cap = s->isolating_rows / 2; /* an error that isolation does not find, as one of the COMMIT */
     } else if (error->class == FLUSH_ERROR_ROW) {
         s->condemned = s->isolating;
     }
@@ -320,6 +321,7 @@ void flush_session_start(
     s->epoch = 0;
     s->suspicious = false;
     s->rows_cap = 0;
+    s->retry_cap = 0;
     s->condemned = 0;
     s->retried = false;
     s->others_first = 0;
@@ -362,11 +364,12 @@ static unsigned jittered(struct flush_session *s, unsigned ms)
     return ms / 2 + s->random % (ms / 2 + 1);
 }
 
-/* An error that comes back soon after it seemed over, as a batch fails each time that the fence was taken, has been
- * there all the time. */
+/* An error that comes back soon after it seemed over, as a batch fails each time that the fence was taken,
+ * has been there all the time. */
 static void set_error(struct flush_session *s, const struct flush_error *error)
 {
-    bool the_same = error->class == s->last_error.class && strcmp(error->sqlstate, s->last_error.sqlstate) == 0;
+    bool the_same =
+        error->class == s->last_error.class && strcmp(error->sqlstate, s->last_error.sqlstate) == 0;
     bool went_on = s->last_error.message[0] != '\0' ||
                    (the_same && s->cleared_ms != 0 && s->now_ms < s->cleared_ms + SAME_ERROR_MS);
     if (!went_on) {
@@ -499,7 +502,8 @@ static void taken(void *data, const struct fence_row *row)
     s->epoch = row->epoch;
     forget_samples(s); /* another server's clock may have been read before */
     s->clock_us = row->clock_us;
-    s->mirror_known = s->mirror_known && s->rested; /* else the database may be another one */
+    /* Else the database may be another one. */
+    s->mirror_known = s->mirror_known && s->rested && row->epoch == s->rested_epoch + 1;
     s->rested = false;
     s->state = FLUSH_SETTLING;
 }
@@ -511,9 +515,8 @@ static void went_well(struct flush_session *s)
     s->slow_single = 0;
     clear_error(s);
     s->cleared_ms = 0; /* a batch was written: what comes now is new */
-    if (s->rows_cap != 0) {
-        s->rows_cap = s->rows_cap >= s->settings.batch_rows / 2 ? 0 : s->rows_cap * 2;
-    }
+    uint32_t *rows_cap = s->retried ? &s->retry_cap : &s->rows_cap;
+    *rows_cap = *rows_cap >= s->settings.batch_rows / 2 ? 0 : *rows_cap * 2;
 }
 
 static void committed(void *data, uint64_t batch, int64_t clock_us)
@@ -709,19 +712,19 @@ static bool idle(const struct flush_session *s, const struct flush_view *view)
            s->commands_n == 0;
 }
 
-static void begin(struct flush_session *s, enum flush_command_kind kind, bool isolating,
-    const struct flush_view *view)
+static void begin(
+    struct flush_session *s, enum flush_command_kind kind, bool isolating, const struct flush_view *view)
 {
     uint32_t rows = kind == FLUSH_COMMAND_RETRY ? s->settings.batch_rows : view->rows_due;
-    if (s->rows_cap != 0 && rows > s->rows_cap) {
-        rows = s->rows_cap;
+    uint32_t cap = kind == FLUSH_COMMAND_RETRY ? s->retry_cap : s->rows_cap;
+    if (cap != 0 && rows > cap) {
+        rows = cap;
     }
     s->begin_pending = true;
     s->began_isolating = isolating;
     s->retried = kind == FLUSH_COMMAND_RETRY;
     s->others_first = s->retried ? BATCHES_FOR_A_RETRY : s->others_first > 0 ? s->others_first - 1 : 0;
-    push(s, (struct flush_command){
-                .kind = kind, .rows_max = rows, .bytes_max = s->settings.batch_bytes});
+    push(s, (struct flush_command){.kind = kind, .rows_max = rows, .bytes_max = s->settings.batch_bytes});
 }
 
 static void plan(struct flush_session *s, const struct flush_view *view)
@@ -735,6 +738,7 @@ static void plan(struct flush_session *s, const struct flush_view *view)
             s->state = FLUSH_RESTING;
             s->note_at_ms = s->now_ms + (note_every(s) > REST_NOTE_MS ? note_every(s) : REST_NOTE_MS);
             s->rested = true;
+            s->rested_epoch = s->epoch;
             s->epoch = 0;
         }
         return;

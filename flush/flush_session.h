@@ -61,14 +61,14 @@ struct flush_view {
     bool born, claimed;
     struct flush_identity identity; /* when born */
     uint64_t last_batch;
-    uint64_t newest_batch; /* the newest one ever begun */
+    uint64_t newest_batch;                   /* the newest one ever begun */
     uint64_t in_flight[FLUSH_IN_FLIGHT_MAX]; /* batch ids, oldest first */
     uint32_t n_in_flight;
     uint32_t commands_pending; /* of this office: proposed and not applied */
-    uint32_t retries_due; /* keys of the quarantine that are to be tried now */
+    uint32_t retries_due;      /* keys of the quarantine that are to be tried now */
     uint64_t applied_index, flushed_index;
     uint64_t quarantine_changes; /* another number whenever the quarantine may have changed */
-    bool certain; /* the lease holds: nobody else can lead now */
+    bool certain;                /* the lease holds: nobody else can lead now */
     uint32_t rows_due; /* at the front of the queue, before a key that is still in a batch, up to a batch */
     bool due_full;     /* they make a whole batch, by rows or bytes */
     bool seed_found;   /* group 0 of this cluster is born and claimed, as this node knows it: */
@@ -77,7 +77,8 @@ struct flush_view {
 
 enum { FLUSH_COMMANDS_MAX = 2 * FLUSH_IN_FLIGHT_MAX + 4 };
 
-/* At a moment when we led, everything acknowledged before the server's time @clock_us was at or below @index. */
+/* At a moment when we led, everything acknowledged before the server's time @clock_us was at or below @index.
+ */
 struct flush_sample {
     int64_t clock_us;
     uint64_t index;
@@ -122,17 +123,19 @@ struct flush_session {
     uint64_t failures, fenced_count;
 
     /* bad rows */
-    bool suspicious;     /* batches are isolating until one has no fault */
+    bool suspicious;      /* batches are isolating until one has no fault */
     bool began_isolating; /* the batch under way is one */
-    uint32_t rows_cap;   /* a batch's rows at most; less after a batch that failed for another reason than a row */
-    uint64_t isolating;  /* the batch that is being isolated; 0: none */
+    /* A batch's rows at most, 0 being no limit: less after one that failed as a whole. Of ordinary batches,
+     * and of the quarantine's. */
+    uint32_t rows_cap, retry_cap;
+    uint64_t isolating; /* the batch that is being isolated; 0: none */
     uint32_t isolating_rows;
-    bool isolated;       /* its faults are known: */
+    bool isolated; /* its faults are known: */
     struct flush_session_fault *faults;
     uint32_t n_faults, faults_told, faults_applied;
-    bool finishing; /* its COMMIT was sent */
-    uint64_t condemned; /* a batch of one row that cannot be written; 0: none */
-    bool retried; /* the batch under way, or the last one, is a retry */
+    bool finishing;        /* its COMMIT was sent */
+    uint64_t condemned;    /* a batch of one row that cannot be written; 0: none */
+    bool retried;          /* the batch under way, or the last one, is a retry */
     uint32_t others_first; /* so many batches go before the next retry, if there are so many */
     uint32_t sent_rows;    /* of the newest batch sent */
     unsigned slow_single;  /* how often in a row a batch of one row took too long */
@@ -140,15 +143,16 @@ struct flush_session {
     /* how fresh */
     struct flush_sample samples[FLUSH_SAMPLES_MAX]; /* by time and index */
     uint32_t n_samples;
-    int64_t clock_us;       /* received, waits for a lease check; 0: none */
-    int64_t published_us;   /* last */
+    int64_t clock_us;     /* received, waits for a lease check; 0: none */
+    int64_t published_us; /* last */
     uint64_t note_at_ms;
-    bool noting;            /* a note is under way */
-    uint64_t mirrored;      /* quarantine_changes when the quarantine was shown last */
+    bool noting;       /* a note is under way */
+    uint64_t mirrored; /* quarantine_changes when the quarantine was shown last */
     bool mirror_known;
-    uint64_t mirror_at_ms;  /* not again before */
+    uint64_t mirror_at_ms; /* not again before */
     uint64_t active_since_ms;
-    bool rested; /* since the last take it gave its connection back, and nothing failed */
+    bool rested;           /* since the last take it gave its connection back, and nothing failed */
+    uint64_t rested_epoch; /* the fence's then */
     uint64_t now_ms;
 
     struct flush_command commands[FLUSH_COMMANDS_MAX]; /* a ring */
@@ -181,16 +185,16 @@ void flush_session_send(struct flush_session *s, struct flush_batch *batch);
 /* An isolating batch's faults have applied, and its COMMIT is due: the caller gives what it says beside.
  * @mirror may be NULL only when the quarantine did not change since the last one. */
 bool flush_session_finish_due(const struct flush_session *s);
-void flush_session_finish(
-    struct flush_session *s, const struct flush_note *note, const struct flush_mirror *mirror, uint64_t changes);
+void flush_session_finish(struct flush_session *s, const struct flush_note *note,
+    const struct flush_mirror *mirror, uint64_t changes);
 /* @n more of the faults of @batch have applied. */
 void flush_session_quarantined(struct flush_session *s, uint64_t batch, uint32_t n);
 /* A note is due. *@mirror says whether it must show the quarantine. */
 bool flush_session_note_due(const struct flush_session *s, const struct flush_view *view, bool *mirror);
-void flush_session_note(
-    struct flush_session *s, const struct flush_note *note, const struct flush_mirror *mirror, uint64_t changes);
-/* The newest sampled time at which everything acknowledged was at or below @index; 0: none. It is remembered as
- * published. */
+void flush_session_note(struct flush_session *s, const struct flush_note *note,
+    const struct flush_mirror *mirror, uint64_t changes);
+/* The newest sampled time at which everything acknowledged was at or below @index; 0: none. It is remembered
+ * as published. */
 int64_t flush_session_fresh(struct flush_session *s, uint64_t index);
 /* Free what a session holds. It must be OFF. */
 void flush_session_deinit(struct flush_session *s);

@@ -176,7 +176,7 @@ void desk_deinit(struct desk *d)
 /* The database's answers. */
 void on_taken(struct desk *d, uint64_t last_batch)
 {
-    struct fence_row row = {.epoch = 1, .last_batch = last_batch, .clock_us = d->clock_us++};
+    struct fence_row row = {.epoch = ++d->epoch, .last_batch = last_batch, .clock_us = d->clock_us++};
     flush_session_events.taken(&d->s, &row);
     turn(d);
 }

@@ -1,8 +1,9 @@
-/* The connections that the flushes of one node's groups may have at the same time: a number of slots, and those who
- * wait for one, in the order in which they came. Pure.
+/* The connections that the flushes of one node's groups may have at the same time: a number of slots, and
+ * those who wait for one, in the order in which they came. Pure.
  *
- * A group asks when something of its is due, so who has waited longest has the oldest rows. Nobody is made to give
- * up a slot: the holders ask whether they are wanted (flusher.h), and give theirs back between two batches. */
+ * A group asks when something of its is due, so who has waited longest has the oldest rows. Nobody is made to
+ * give up a slot: the holders ask whether they are wanted (flusher.h), and give theirs back between two
+ * batches. */
 #ifndef WB_FLUSH_FLUSH_SLOTS_H
 #define WB_FLUSH_FLUSH_SLOTS_H
 
@@ -26,8 +27,8 @@ struct flush_slot {
 void flush_slots_init(struct flush_slots *s, unsigned max);
 void flush_slot_init(struct flush_slot *slot, void (*granted)(void *data), void *data);
 
-/* True: @slot is held at once. False: it waits, and `granted` is called later, from inside another one's call of
- * flush_slots_give or flush_slots_resize. */
+/* True: @slot is held at once. False: it waits, and `granted` is called later, from inside another one's call
+ * of flush_slots_give or flush_slots_resize. */
 bool flush_slots_take(struct flush_slots *s, struct flush_slot *slot);
 /* Held or waiting or neither: afterwards it is neither. */
 void flush_slots_give(struct flush_slots *s, struct flush_slot *slot);

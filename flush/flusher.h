@@ -44,8 +44,8 @@ struct flusher_ops {
     /* One transaction behind the batches sent before, that moves nothing: check that the fence is ours and
      * that the last batch is @last_batch, say @note, show @mirror (NULL: leave it). Ends in noted. Only after
      * taken, one at a time. */
-    void (*note)(void *flusher, const struct flush_note *note, const struct flush_mirror *mirror,
-        uint64_t last_batch);
+    void (*note)(
+        void *flusher, const struct flush_note *note, const struct flush_mirror *mirror, uint64_t last_batch);
     void (*disconnect)(void *flusher);
     /* As disconnect, with nothing under way, so that others may connect (flush_slots.h). */
     void (*release)(void *flusher);

@@ -148,7 +148,8 @@ static void a_bad_row_is_named_with_postgresqls_words_and_the_others_are_written
     probe_close(&p);
 }
 
-/* A user's trigger names his own tables as in any session of the role: in ordinary batches and in isolating ones. */
+/* A user's trigger names his own tables as in any session of the role: in ordinary batches and in isolating
+ * ones. */
 static void a_users_trigger_finds_its_tables_in_every_kind_of_batch(void **state)
 {
     (void)state;

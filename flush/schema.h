@@ -54,7 +54,8 @@ enum schema_sql {
     /* $1 uuid, $2 int4 group_count, $3 int8 version_base, $4 int8 epoch */
     SCHEMA_INSERT_STATE,
     /* $1 int4 group, $2 uuid, $3 int4 group_count, $4 int8 term, $5 int8 lock -> pid int4, bool: ends the
-     * group's backends whose transactions are older than the lock_timeout, unless a newer term has the fence */
+     * group's backends whose transactions are older than the lock_timeout, unless a newer term has the fence
+     */
     SCHEMA_END_HOLDERS,
     /* $1 int8 lock: marks the transaction as one of the group's, and the session as one that flushes */
     SCHEMA_TAKE_MARK,

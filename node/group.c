@@ -125,9 +125,9 @@ static void end_flush_wait(struct group *g, struct group_request *r)
         r->index = state_flushed_index(&g->state);
     }
     group_finish(g, r, STATUS_NOT_FLUSHED,
-        g->state.control.paused                   ? "the flush is paused: `wbclient flush resume` lets it go on"
+        g->state.control.paused ? "the flush is paused: `wbclient flush resume` lets it go on"
         : g->session.last_error.message[0] != '\0' ? g->session.last_error.message
-                                                  : NULL);
+                                                   : NULL);
 }
 
 /* Whatever a request waits for, its time is over. */
@@ -233,8 +233,8 @@ void group_on_barrier(struct group *g, uint64_t token)
     }
 }
 
-/* What the database refuses of @r's writes; NULL when it refuses none. *@again: it will be tried with what was
- * written since. */
+/* What the database refuses of @r's writes; NULL when it refuses none. *@again: it will be tried with what
+ * was written since. */
 static const struct state_quarantine *refused_write(
     const struct group *g, const struct group_request *r, bool *again)
 {
@@ -260,7 +260,8 @@ static void refuse_waiters(struct group *g, struct bytes key)
         struct group_request *r = list_entry(it, struct group_request, link);
         for (uint32_t i = 0; r->op == GROUP_UPDATE && i < r->n; i++) {
             if (bytes_equal(r->operations[i].key, key)) {
-                group_finish(g, r, STATUS_QUARANTINED, "the database refused the row, and an operator gave it up");
+                group_finish(
+                    g, r, STATUS_QUARANTINED, "the database refused the row, and an operator gave it up");
                 break;
             }
         }

@@ -116,10 +116,12 @@ struct group_config {
     unsigned entries_in_flight;  /* full entries proposed and not applied; 0: a good default */
     uint64_t sessions_max;       /* as leader, what the log shall name (sessions.h); 0: the default */
     uint64_t session_bytes_max;
-    uint64_t retention_ms;    /* likewise: how long flushed keys are kept for a database that goes back in time */
+    uint64_t
+        retention_ms; /* likewise: how long flushed keys are kept for a database that goes back in time */
     uint64_t retention_bytes; /* and how many bytes of them */
-    unsigned quarantine_retry_min_ms, quarantine_retry_max_ms; /* back-off of a row that is refused; 0: 1 s, 5 min */
-    unsigned expiry_sweep_ms; /* how often the database is searched for expired rows; 0: never */
+    unsigned quarantine_retry_min_ms,
+        quarantine_retry_max_ms; /* back-off of a row that is refused; 0: 1 s, 5 min */
+    unsigned expiry_sweep_ms;    /* how often the database is searched for expired rows; 0: never */
     uint64_t hash_seed;
     uint32_t random_seed; /* of the flush's jitter */
 };
@@ -140,8 +142,8 @@ uint64_t group_memory(const struct group *g);
 /* Give back @bytes of it by forgetting clean entries, if there are so many. Not inside a turn. */
 void group_evict(struct group *g, uint64_t bytes);
 
-/* Somebody else may have changed the row of @key, or of all keys: this replica's clean copies are not answers any
- * more. Not inside a turn. */
+/* Somebody else may have changed the row of @key, or of all keys: this replica's clean copies are not answers
+ * any more. Not inside a turn. */
 void group_forget_clean(struct group *g, struct bytes key);
 void group_forget_all_clean(struct group *g);
 
@@ -172,7 +174,7 @@ struct group_info {
     const char *flush_state;
     const char *flush_error; /* "" when none */
     const char *flush_error_class, *flush_error_sqlstate;
-    uint64_t flush_error_ms; /* for so long */
+    uint64_t flush_error_ms;        /* for so long */
     struct flush_settings settings; /* in force */
     uint32_t rows_per_second;
     bool paused, recovering;

@@ -40,7 +40,7 @@ enum {
  * and QuarantinedKey. */
 struct admin_key {
     struct bytes key; /* KEY_STATUS: the request's own; the list: in group_admin.names */
-    bool deleted; /* quarantined: what is refused is a delete */
+    bool deleted;     /* quarantined: what is refused is a delete */
     bool in_memory, present, queued, evictable, quarantined;
     uint64_t version;
     uint32_t length;

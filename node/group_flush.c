@@ -55,8 +55,9 @@ bool group_retry_due(struct group *g, const struct state_quarantine *q, uint64_t
     return due;
 }
 
-/* Walk the quarantine for up to @max keys, of up to @bytes_max with their values, that are to be tried now; at least
- * one if there is one. Returns how many there are. *@next_ms: when the next one is that is not due. */
+/* Walk the quarantine for up to @max keys, of up to @bytes_max with their values, that are to be tried now;
+ * at least one if there is one. Returns how many there are. *@next_ms: when the next one is that is not due.
+ */
 static uint32_t find_retries(
     struct group *g, uint32_t max, uint64_t bytes_max, struct bytes *keys, uint64_t *next_ms)
 {
@@ -186,7 +187,8 @@ static void count_due(struct group *g, struct flush_view *view)
 static void make_view(struct group *g, struct flush_view *view)
 {
     const struct state *s = &g->state;
-    *view = (struct flush_view){.born = s->born, .claimed = s->claimed,
+    *view = (struct flush_view){.born = s->born,
+        .claimed = s->claimed,
         .last_batch = s->last_batch,
         .newest_batch = s->newest_batch,
         .applied_index = s->applied_index,
@@ -220,8 +222,8 @@ static void make_view(struct group *g, struct flush_view *view)
 /* ---- Commands for the log ---- */
 
 /* The faults of the session that @command names; of a condemned batch: all its rows, for the last error. */
-static uint32_t list_faults(struct group *g, const struct flush_command *command, struct arena *arena,
-    Wblog__Fault ***out)
+static uint32_t list_faults(
+    struct group *g, const struct flush_command *command, struct arena *arena, Wblog__Fault ***out)
 {
     const struct state_batch *b = state_batch_find(&g->state, command->batch);
     uint32_t n = command->n != 0 ? command->n : b == NULL ? 0 : b->rows;
@@ -393,7 +395,8 @@ static void send_notes(struct group *g)
     }
     struct flush_note note = make_note(g);
     struct flush_mirror mirror = {0};
-    bool with = finish ? !g->session.mirror_known || g->session.mirrored != g->state.quarantine_changes : show;
+    bool with =
+        finish ? !g->session.mirror_known || g->session.mirrored != g->state.quarantine_changes : show;
     if (with) {
         mirror = make_mirror(g);
     }

@@ -26,7 +26,7 @@ struct forgetting {
     bool sweeping; /* all keys are looked at, some in each turn, from @cursor on; */
     bool again;    /* ... and once more from the beginning */
     uint64_t cursor;
-    bool sweep_later;      /* once more when F has come to @later_index */
+    bool sweep_later; /* once more when F has come to @later_index */
     uint64_t later_index;
     struct heard_key *first, *last; /* keys that were in a batch in flight when they were heard */
     uint32_t n;
@@ -65,13 +65,14 @@ struct group {
     struct list lease_now;  /* answers that wait for the barrier under way */
     uint64_t barrier_token; /* the newest one proposed */
     bool barrier_pending;
-    bool barrier_wanted; /* the flush wants to know that we still lead: a reading of the database's clock waits */
+    bool barrier_wanted; /* the flush wants to know that we still lead: a reading of the database's clock
+                            waits */
     struct list flush_waiters;
     struct list admin_waiters; /* of GROUP_ADMIN: for their command to apply, or for the database's answer */
     uint64_t admin_token;      /* the newest load of theirs */
     uint64_t control_index, control_term; /* of the newest FlushControl that was proposed: one at a time */
-    uint64_t flush_upto;  /* the highest index that somebody waits for */
-    uint64_t sweep_at_ms; /* next look at the deadlines */
+    uint64_t flush_upto;                  /* the highest index that somebody waits for */
+    uint64_t sweep_at_ms;                 /* next look at the deadlines */
     uint64_t due_counted_ms;
     uint64_t wake_ms; /* collected during a turn */
 
@@ -177,18 +178,18 @@ void group_forget_deinit(struct group *g);
 
 /* ---- group_admin.c ---- */
 enum evaluated group_eval_admin(struct group *g, struct group_request *r);
-/* A QuarantineDrop (@effect: what state_apply_quarantine_drop said), FlushControl, LossAcknowledged or Forget of
- * this office has applied as @index. */
+/* A QuarantineDrop (@effect: what state_apply_quarantine_drop said), FlushControl, LossAcknowledged or Forget
+ * of this office has applied as @index. */
 void group_admin_applied(struct group *g, uint64_t index, bool effect);
-/* @r, of GROUP_ADMIN, cannot be answered: its office ends, or its time is over. Finishes it, wherever it is: with
- * UNKNOWN when some of what it asks for is in the log, else with @status. */
+/* @r, of GROUP_ADMIN, cannot be answered: its office ends, or its time is over. Finishes it, wherever it is:
+ * with UNKNOWN when some of what it asks for is in the log, else with @status. */
 void group_admin_end(struct group *g, struct group_request *r, enum status status, const char *message);
 
 /* ---- group_verify.c ---- */
 enum evaluated group_eval_verify(struct group *g, struct group_request *r);
 void group_verify_free(struct verify *v); /* NULL is allowed */
-/* The database's answer to a load of an admin's (its token has ADMIN_TOKEN set); nobody may wait for it any more.
- * (A node that shares a loader among its groups takes the bits above for itself.) */
+/* The database's answer to a load of an admin's (its token has ADMIN_TOKEN set); nobody may wait for it any
+ * more. (A node that shares a loader among its groups takes the bits above for itself.) */
 #define ADMIN_TOKEN (UINT64_C(1) << 47)
 void group_admin_loaded(struct group *g, uint64_t token, const struct load_result *result);
 void group_admin_load_failed(struct group *g, uint64_t token, const struct flush_error *error);

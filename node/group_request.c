@@ -158,7 +158,9 @@ bool group_over_budget(const struct group *g, uint64_t bytes, uint64_t entries)
 {
     const struct state *s = &g->state;
     return s->dirty_bytes + g->overlay.bytes + bytes > g->config.dirty_bytes_max ||
-           s->queued_entries + s->batched_entries + s->quarantined - state_retried(s) + g->overlay.keys + entries > g->config.dirty_entries_max;
+           s->queued_entries + s->batched_entries + s->quarantined - state_retried(s) + g->overlay.keys +
+                   entries >
+               g->config.dirty_entries_max;
 }
 
 /* Has the time @expires_at_ms come? If by a stamp that is committed, no later leader will think otherwise,

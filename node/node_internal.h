@@ -37,7 +37,7 @@ struct node {
     struct seat *seats;
     struct raft_host *raft;
     struct pg_loader *loader;
-    struct flush_slots slots; /* the connections of the seats' flushers */
+    struct flush_slots slots;   /* the connections of the seats' flushers */
     struct pg_watcher *watcher; /* NULL: not configured */
     bool watched;               /* the watcher hears of changes by others */
     struct rpc_server *server;

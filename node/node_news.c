@@ -1,6 +1,6 @@
-/* What an operator should find in the log about a group: that its database went back in time, that rows were lost, that
- * rows are in quarantine. A group is pure and logs nothing; so its numbers are looked at after each turn. What one part of the node learns of
- * the database is told to the others here, too. */
+/* What an operator should find in the log about a group: that its database went back in time, that rows were
+ * lost, that rows are in quarantine. A group is pure and logs nothing; so its numbers are looked at after
+ * each turn. What one part of the node learns of the database is told to the others here, too. */
 #include <inttypes.h>
 
 #include "node/node_internal.h"
@@ -13,7 +13,8 @@ static void tell_rewind(const struct node *n, const struct seat *s, const struct
     if (now->rewinds > s->news.rewinds) {
         log_warn(n->logger, "database-back-in-time",
             "group=%" PRIu32 " last_batch=%" PRIu64 " write_again=%" PRIu64
-            " detail=\"the database is older than what was written to it: what memory kept is written again\"",
+            " detail=\"the database is older than what was written to it: what memory kept is written "
+            "again\"",
             s->index, now->last_batch, now->queued_entries);
     }
     if (s->news.recovering && !state_recovering(now)) {
@@ -29,7 +30,8 @@ static void tell_loss(const struct node *n, const struct seat *s, const struct s
         log_error(n->logger, "rows-lost",
             "group=%" PRIu32 " at_most=%" PRIu64
             " detail=\"the database went back further than memory keeps what was flushed (flush.retention_s,"
-            " flush.retention_bytes): `wbclient verify --repair` writes again what is still in memory, `wbclient"
+            " flush.retention_bytes): `wbclient verify --repair` writes again what is still in memory, "
+            "`wbclient"
             " flush acknowledge-loss` ends this message\"",
             s->index, now->lost);
     }
@@ -41,7 +43,8 @@ static void tell_quarantine(const struct node *n, struct seat *s, const struct s
         return;
     }
     if (now->quarantined > s->news.quarantined) {
-        const struct state_quarantine *newest = list_entry(now->quarantine.prev, struct state_quarantine, link);
+        const struct state_quarantine *newest =
+            list_entry(now->quarantine.prev, struct state_quarantine, link);
         log_warn(n->logger, "quarantine",
             "group=%" PRIu32 " rows=%" PRIu64 " sqlstate=%s message=\"%s\""
             " detail=\"the database refuses these rows; see `wbclient quarantine list`\"",
@@ -71,7 +74,8 @@ void node_tell_news(struct node *n, uint64_t now_ms)
         s->news.recovering = state_recovering(now);
         bool flushes = group_flushes(s->group);
         if (flushes && !s->news.flushes && n->loader != NULL) {
-            pg_loader_wake(n->loader); /* the database is there: misses need not wait for the loader's back-off */
+            pg_loader_wake(
+                n->loader); /* the database is there: misses need not wait for the loader's back-off */
         }
         s->news.flushes = flushes;
     }

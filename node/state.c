@@ -433,7 +433,8 @@ static void abort_batch(struct state *s, struct state_batch *b)
         struct state_entry *e = state_batch_entry(b->places.prev);
         struct dirty_place place = e->batched;
         if (e->queued.first_dirty != 0) {
-            state_unqueue(s, e); /* written again since: one place is enough, and the older one is the true one */
+            state_unqueue(
+                s, e); /* written again since: one place is enough, and the older one is the true one */
         }
         state_batch_leave(s, e);
         if (e->quarantine == NULL) {

@@ -10,9 +10,9 @@
  *   batched  a value of it is in a batch in flight; it can be queued again at the same time
  *   quarantined  the database refuses its newest value, which waits here; batched while it is tried again
  * and, whatever else it is,
- *   retained  a batch that wrote it is remembered: when the database goes back to before that, it is dirty again
- * A deleted key that PostgreSQL may still have, or may have again, is an entry with value NULL (a tombstone):
- * queued, batched, quarantined or retained.
+ *   retained  a batch that wrote it is remembered: when the database goes back to before that, it is dirty
+ * again A deleted key that PostgreSQL may still have, or may have again, is an entry with value NULL (a
+ * tombstone): queued, batched, quarantined or retained.
  *
  * Memory: values are immutable and counted; whoever keeps one beyond the call takes a reference. */
 #ifndef WB_NODE_STATE_H
@@ -44,22 +44,23 @@ struct state_entry {
     uint64_t expires_at_ms; /* 0: never */
     struct dirty_place queued;
     struct dirty_place batched;
-    struct state_batch *batch; /* whose list `batched` is in, else NULL */
-    struct list retained;          /* in flushed->places */
-    struct state_flushed *flushed; /* the newest batch in the database that wrote it, if remembered */
+    struct state_batch *batch;           /* whose list `batched` is in, else NULL */
+    struct list retained;                /* in flushed->places */
+    struct state_flushed *flushed;       /* the newest batch in the database that wrote it, if remembered */
     struct state_quarantine *quarantine; /* owned; NULL: it is not in quarantine */
     uint32_t key_len;
     uint32_t expiry_place; /* 1 + its place in state.expiring; 0: it has no expiry */
-    /* The length of `value`, 0 without one: a walk over the queue, a batch or a record needs it of every entry,
-     * and the value itself lies where the processor would have to wait for it. */
+    /* The length of `value`, 0 without one: a walk over the queue, a batch or a record needs it of every
+     * entry, and the value itself lies where the processor would have to wait for it. */
     uint32_t value_len : 24;
     uint32_t type : 8; /* enum value_type */
     bool absent;
-    bool stale; /* local: somebody else may have changed the row; only of retained entries that are not dirty */
+    bool stale; /* local: somebody else may have changed the row; only of retained entries that are not dirty
+                 */
     uint8_t evict_hits;  /* evict.h's own */
     uint8_t evict_queue; /* likewise */
-    /* The address of the entry that was queued STATE_AHEAD entries after this one, to be fetched while this one is
-     * worked on; 0: none. A hint that may be out of date: never followed. */
+    /* The address of the entry that was queued STATE_AHEAD entries after this one, to be fetched while this
+     * one is worked on; 0: none. A hint that may be out of date: never followed. */
     uintptr_t ahead;
     /* the table's own fields follow; see state_table.c */
     struct state_entry *next_in_bucket;
@@ -72,8 +73,8 @@ struct state_batch {
     uint64_t id;
     struct list places; /* of entries' batched.link, in the queue's order */
     uint32_t rows;
-    uint64_t bytes; /* keys and values when it was begun */
-    bool retry;     /* its rows are from the quarantine */
+    uint64_t bytes;                       /* keys and values when it was begun */
+    bool retry;                           /* its rows are from the quarantine */
     uint64_t first_dirty, dirty_stamp_ms; /* of its oldest place when it was begun */
 };
 
@@ -86,7 +87,8 @@ struct state_flushed {
     uint64_t stamp_ms;  /* when it was known to be in the database */
     struct list places; /* of entries' retained: those that no later batch wrote */
     uint64_t trimmed;   /* rows given up since, which could not be written again */
-    bool undone; /* the database went back to before it; what was kept of it is dirty again, or was flushed later */
+    bool undone; /* the database went back to before it; what was kept of it is dirty again, or was flushed
+                    later */
 };
 
 /* Why a key is in quarantine. */
@@ -125,8 +127,8 @@ struct state {
     uint32_t group_count;
     uint64_t version_base;
     /* the flush */
-    uint64_t last_batch; /* the newest batch known to be in the database; 0 at first */
-    uint64_t newest_batch; /* the newest one ever begun */
+    uint64_t last_batch;                     /* the newest batch known to be in the database; 0 at first */
+    uint64_t newest_batch;                   /* the newest one ever begun */
     struct state_entry *recent[STATE_AHEAD]; /* queued last, in a ring; NULL: none, or gone since */
     uint32_t recent_at;
     struct list queue;   /* of entries' queued.link, by first_dirty */
@@ -146,11 +148,11 @@ struct state {
     struct list flushed; /* of state_flushed, by id */
     uint32_t flushed_count;
     struct state_flushed *trimming; /* derived: none before it has places; NULL: look from the first on */
-    uint64_t retained;       /* entries */
-    uint64_t retained_bytes; /* keys and values of them, with STATE_RETAINED_BYTES for each */
-    uint64_t recover_index;  /* until F has come back here, the database lacks what it had before */
-    uint64_t rewinds;        /* how often the database went back in time */
-    uint64_t lost;           /* rows, at most, that it lost and memory did not have; until acknowledged */
+    uint64_t retained;              /* entries */
+    uint64_t retained_bytes;        /* keys and values of them, with STATE_RETAINED_BYTES for each */
+    uint64_t recover_index;         /* until F has come back here, the database lacks what it had before */
+    uint64_t rewinds;               /* how often the database went back in time */
+    uint64_t lost; /* rows, at most, that it lost and memory did not have; until acknowledged */
     uint64_t lost_stamp_ms;
     struct sessions sessions;
     /* local: which entries have an expiry (a binary heap, the earliest first), which clean one goes next */
@@ -178,8 +180,8 @@ enum { STATE_ABSENCES_MAX = 65536 };
 void state_init(struct state *s, uint64_t hash_seed);
 void state_deinit(struct state *s);
 
-/* A walk over the queue or a batch goes from one entry to the next all over memory, and would wait for each. Let
- * the one that comes some steps after @e be on its way. */
+/* A walk over the queue or a batch goes from one entry to the next all over memory, and would wait for each.
+ * Let the one that comes some steps after @e be on its way. */
 static inline void state_entry_fetch_ahead(const struct state_entry *e)
 {
     enum { LINE_BYTES = 64 };
@@ -239,23 +241,24 @@ bool state_apply_flushed(struct state *s, uint64_t batch, uint64_t predecessor);
 /* @from_batch and all later batches go back to the queue's head with their old first_dirty, in order; a key
  * that is also queued keeps one place, the older. False when no batch in flight has an id >= @from_batch. */
 bool state_apply_flush_abort(struct state *s, uint64_t from_batch);
-/* The database refuses @key's row of @batch, which is in flight: the key leaves the batch and the queue for the
- * quarantine, with its newest value. False: it is not in that batch. @message is cut at
+/* The database refuses @key's row of @batch, which is in flight: the key leaves the batch and the queue for
+ * the quarantine, with its newest value. False: it is not in that batch. @message is cut at
  * STATE_FAULT_MESSAGE_MAX. */
 bool state_apply_quarantine(
     struct state *s, uint64_t batch, struct bytes key, const char *sqlstate, const char *message);
-/* Give up what the quarantine holds of @key, and forget the key. False when it is not there, in a batch, or has
- * another newest version. */
+/* Give up what the quarantine holds of @key, and forget the key. False when it is not there, in a batch, or
+ * has another newest version. */
 bool state_apply_quarantine_drop(struct state *s, struct bytes key, uint64_t version);
-/* The database's last batch is @last_batch, which is not ours. What later batches wrote is dirty again; batches
- * in flight are aborted. False, and nothing changes, when it is ours, or no batch ever begun is as new as it. */
+/* The database's last batch is @last_batch, which is not ours. What later batches wrote is dirty again;
+ * batches in flight are aborted. False, and nothing changes, when it is ours, or no batch ever begun is as
+ * new as it. */
 bool state_apply_rewind(struct state *s, uint64_t last_batch);
 void state_apply_control(struct state *s, const struct state_control *control);
 /* An operator has seen that @rows were lost. */
 void state_apply_loss_acknowledged(struct state *s, uint64_t rows);
 void state_apply_retention(struct state *s, uint64_t retention_ms, uint64_t retention_bytes);
-/* Forget the copy of @key, also a retained one, unless it is dirty or has another version than @version (0: an
- * absence; a tombstone has its own). */
+/* Forget the copy of @key, also a retained one, unless it is dirty or has another version than @version (0:
+ * an absence; a tombstone has its own). */
 bool state_apply_forget(struct state *s, struct bytes key, uint64_t version);
 
 /* ---- This replica's own clean copies ---- */
@@ -312,8 +315,8 @@ uint64_t state_scan(const struct state *s, uint64_t cursor, uint32_t looks,
 
 /* Append the replicated part, framed with format and checksum, to @out. Equal states give equal bytes. */
 void state_snapshot(const struct state *s, struct buf *out);
-/* Replace everything, clean entries and absences included. CORRUPT, or HALTED when another version of this program
- * wrote it: nothing was changed. */
+/* Replace everything, clean entries and absences included. CORRUPT, or HALTED when another version of this
+ * program wrote it: nothing was changed. */
 enum status state_restore(struct state *s, struct bytes snapshot);
 /* A hash of what is replicated. Two replicas at one index have the same. O(dirty). */
 uint64_t state_hash(const struct state *s);

@@ -22,8 +22,7 @@ struct sums {
     uint64_t oldest_dirty; /* 0: none */
 };
 
-static void see_place(
-    struct sums *sums, const struct dirty_place *place, bool counts_for_f, uint64_t *count)
+static void see_place(struct sums *sums, const struct dirty_place *place, bool counts_for_f, uint64_t *count)
 {
     if (place->first_dirty == 0) {
         CHECK(place->dirty_stamp_ms == 0 && "a place without first_dirty has no stamp");
@@ -120,7 +119,8 @@ static void see_entry(void *data, struct state_entry *e)
         CHECK(!e->absent && "an absence is never dirty");
         CHECK(e->version != 0 && "a dirty entry has a version");
     } else {
-        CHECK((e->value != NULL || e->absent || e->flushed != NULL) && "a delete that the database has is forgotten");
+        CHECK((e->value != NULL || e->absent || e->flushed != NULL) &&
+              "a delete that the database has is forgotten");
     }
     CHECK((e->value == NULL || e->value->refs > 0) && "a value that is held has references");
     CHECK(e->value_len == (e->value != NULL ? e->value->len : 0) && "an entry knows its value's length");
@@ -211,7 +211,8 @@ static void check_quarantine(const struct state *s)
         struct state_quarantine *q = list_entry(link, struct state_quarantine, link);
         CHECK(link->next->prev == link && link->prev->next == link && "a mark's links are consistent");
         CHECK(q->entry->quarantine == q && "an entry names its mark");
-        CHECK(state_find(s, state_entry_key(q->entry)) == q->entry && "an entry in quarantine is in the table");
+        CHECK(
+            state_find(s, state_entry_key(q->entry)) == q->entry && "an entry in quarantine is in the table");
         count++;
     }
     CHECK(count == s->quarantined && "quarantined counts the quarantine");
@@ -296,11 +297,12 @@ void state_check_invariants(const struct state *s)
     CHECK(sums.expiring == s->expiring_n && "the heap has nothing but entries of the table");
     check_heap(s);
     CHECK(sums.bytes + state_table_bytes(s->table) + s->batch_count * STATE_BATCH_BYTES +
-                  s->flushed_count * STATE_FLUSHED_BYTES + sums.quarantine_bytes +
-                  state_expiring_bytes(s) + evict_bytes(s->evict) ==
+                  s->flushed_count * STATE_FLUSHED_BYTES + sums.quarantine_bytes + state_expiring_bytes(s) +
+                  evict_bytes(s->evict) ==
               s->bytes &&
           "bytes counts entries, values, batches, the table, the heap and the policy's own");
-    CHECK(s->last_batch <= s->newest_batch && s->newest_batch <= s->applied_index && "last_batch is one of those begun");
+    CHECK(s->last_batch <= s->newest_batch && s->newest_batch <= s->applied_index &&
+          "last_batch is one of those begun");
     CHECK((s->born || !s->claimed) && "what is claimed was born");
     uint64_t flushed = sums.oldest_dirty != 0 ? sums.oldest_dirty - 1 : s->applied_index;
     CHECK(flushed == state_flushed_index(s) && "F is the oldest unflushed write's index less one");

@@ -1,9 +1,9 @@
 /* Retention: the batches that the database has, and of their keys those that no later batch wrote. When the
  * database goes back to before a batch, that batch's keys are dirty again, with their newest values.
  *
- * Time and memory bound what is kept: the oldest go first, and only when a batch was flushed, so that nothing is
- * given up while the database is away. A record whose keys were given up stays, with their count, for the day
- * when they would have been needed. */
+ * Time and memory bound what is kept: the oldest go first, and only when a batch was flushed, so that nothing
+ * is given up while the database is away. A record whose keys were given up stays, with their count, for the
+ * day when they would have been needed. */
 #include <stdlib.h>
 
 #include "node/state_internal.h"
@@ -132,7 +132,7 @@ void state_trim(struct state *s)
     while (s->flushed_count > STATE_FLUSHED_MAX) {
         merge_oldest(s);
     }
-    struct state_flushed *f = s->trimming != NULL ? s->trimming
+    struct state_flushed *f = s->trimming != NULL       ? s->trimming
                               : list_empty(&s->flushed) ? NULL
                                                         : record(s->flushed.next);
     while (f != NULL) {
@@ -145,8 +145,8 @@ void state_trim(struct state *s)
     }
 }
 
-/* The records later than @batch: the oldest write that they hold, and how many rows of them, which the database had
- * until now, are not remembered. False when there are none. */
+/* The records later than @batch: the oldest write that they hold, and how many rows of them, which the
+ * database had until now, are not remembered. False when there are none. */
 static bool later_than(const struct state *s, uint64_t batch, struct dirty_place *oldest, uint64_t *gone)
 {
     bool any = false;
@@ -166,8 +166,8 @@ static bool later_than(const struct state *s, uint64_t batch, struct dirty_place
     return any;
 }
 
-/* All that @f holds is dirty again, at the head of the queue. The record stays: the newer database may come back,
- * and go back in its turn. */
+/* All that @f holds is dirty again, at the head of the queue. The record stays: the newer database may come
+ * back, and go back in its turn. */
 static void undo_record(struct state *s, struct state_flushed *f, const struct dirty_place *oldest)
 {
     f->undone = true;
@@ -175,7 +175,8 @@ static void undo_record(struct state *s, struct state_flushed *f, const struct d
         struct state_entry *e = retained_entry(f->places.prev);
         state_unretain(s, e);
         if (e->quarantine != NULL) {
-            f->trimmed++; /* its newest value is there, and named; but it may be dropped, and the database come back */
+            f->trimmed++; /* its newest value is there, and named; but it may be dropped, and the database
+                             come back */
             continue;
         }
         if (e->queued.first_dirty != 0) {
@@ -185,8 +186,8 @@ static void undo_record(struct state *s, struct state_flushed *f, const struct d
     }
 }
 
-/* Of what is dirty the database may lack more now than it did: older values of it, which nothing remembers any more,
- * were in the batches that were undone. So none of it is younger than the oldest of those. */
+/* Of what is dirty the database may lack more now than it did: older values of it, which nothing remembers
+ * any more, were in the batches that were undone. So none of it is younger than the oldest of those. */
 static void backdate(struct state *s, const struct dirty_place *oldest)
 {
     list_for_each (link, tmp, &s->quarantine) {
@@ -216,8 +217,10 @@ bool state_apply_rewind(struct state *s, uint64_t last_batch)
     struct dirty_place oldest = {0};
     uint64_t gone;
     bool any = later_than(s, last_batch, &oldest, &gone);
-    if (any && !list_empty(&s->queue) && state_queue_entry(s->queue.next)->queued.first_dirty < oldest.first_dirty) {
-        oldest = state_queue_entry(s->queue.next)->queued; /* older ones wait already: the queue stays in order */
+    if (any && !list_empty(&s->queue) &&
+        state_queue_entry(s->queue.next)->queued.first_dirty < oldest.first_dirty) {
+        oldest =
+            state_queue_entry(s->queue.next)->queued; /* older ones wait already: the queue stays in order */
     }
     bool first = true, other = false;
     for (struct list *link = s->flushed.prev; link != &s->flushed; link = link->prev) {

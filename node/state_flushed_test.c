@@ -120,10 +120,10 @@ static void what_memory_did_not_keep_is_counted_as_lost(void **unused)
     (void)unused;
     struct state s;
     start(&s, LONG_MS, STATE_RETAINED_BYTES + 2);
-    put_and_flush(&s, 1, "a", "1");   /* batch 2 */
-    put_and_flush(&s, 4, "b", "2");   /* batch 5 */
-    put_and_flush(&s, 7, "c", "3");   /* batch 8 */
-    put_and_flush(&s, 10, "d", "4");  /* batch 11: it alone is kept */
+    put_and_flush(&s, 1, "a", "1");  /* batch 2 */
+    put_and_flush(&s, 4, "b", "2");  /* batch 5 */
+    put_and_flush(&s, 7, "c", "3");  /* batch 8 */
+    put_and_flush(&s, 10, "d", "4"); /* batch 11: it alone is kept */
     struct state older;
     struct buf raw;
     buf_init(&raw);
@@ -235,7 +235,8 @@ static void the_oldest_records_become_one(void **unused)
     assert_int_equal(s.flushed_count, STATE_FLUSHED_MAX);
     assert_int_equal(s.retained, BATCHES);
     state_check_invariants(&s);
-    assert_true(rewind_to(&s, 4 * BATCHES, 2)); /* within the merged one: too much is written again, not too little */
+    assert_true(
+        rewind_to(&s, 4 * BATCHES, 2)); /* within the merged one: too much is written again, not too little */
     assert_int_equal(s.queued_entries, BATCHES);
     assert_int_equal(state_flushed_index(&s), 0);
     assert_int_equal(s.lost, 0);
@@ -243,14 +244,15 @@ static void the_oldest_records_become_one(void **unused)
     state_deinit(&s);
 }
 
-/* A record that was undone becomes one with an older one that was not: nothing that is kept is forgotten by that. */
+/* A record that was undone becomes one with an older one that was not: nothing that is kept is forgotten by
+ * that. */
 static void records_become_one_also_after_a_rewind(void **unused)
 {
     (void)unused;
     struct state s, other;
     char key[16];
     start(&s, LONG_MS, UINT64_MAX);
-    put_and_flush(&s, 1, "kept", "1"); /* batch 2 */
+    put_and_flush(&s, 1, "kept", "1");   /* batch 2 */
     put_and_flush(&s, 4, "undone", "2"); /* batch 5 */
     assert_true(rewind_to(&s, 7, 2));
     for (uint64_t i = 0; i < STATE_FLUSHED_MAX; i++) {

@@ -332,7 +332,8 @@ static void name_limits(struct run *r, struct bytes arg)
     command(r, &entry, WBLOG__ENTRY__COMMAND_LIMITS);
 }
 
-/* Of a key and a batch, of few, so that they meet: the first byte is the key, the second the batch's place. */
+/* Of a key and a batch, of few, so that they meet: the first byte is the key, the second the batch's place.
+ */
 static uint64_t batch_id(const struct run *r, struct bytes arg)
 {
     const struct state *s = group_state(r->group);

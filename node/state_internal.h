@@ -55,8 +55,8 @@ static inline bool state_entry_clean(const struct state_entry *e)
 {
     return e->value != NULL && state_entry_evictable(e);
 }
-/* @e has lost a place: if nothing holds it any more it comes to those that may be evicted, or goes, when it is a
- * delete that the database has. */
+/* @e has lost a place: if nothing holds it any more it comes to those that may be evicted, or goes, when it
+ * is a delete that the database has. */
 void state_settle(struct state *s, struct state_entry *e);
 /* @e, which is clean, comes to those that may be evicted, or leaves them: before its size changes. */
 void state_clean_enter(struct state *s, struct state_entry *e);

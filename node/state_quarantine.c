@@ -1,5 +1,6 @@
 /* Rows that the database refuses: each waits here, with the key's newest value, until it is tried again and
- * accepted, or given up. F has passed them; they are dirty all the same: never evicted, and within the budget. */
+ * accepted, or given up. F has passed them; they are dirty all the same: never evicted, and within the
+ * budget. */
 #include <stdlib.h>
 #include <string.h>
 

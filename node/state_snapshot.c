@@ -178,8 +178,7 @@ static const struct state_entry *retained_entry(const struct list *link)
 
 static size_t retained_size(const struct state_entry *e)
 {
-    return bytes_size(state_entry_key(e)) +
-           (!state_entry_dirty(e) ? message_size(entry_size(e, NULL)) : 0);
+    return bytes_size(state_entry_key(e)) + (!state_entry_dirty(e) ? message_size(entry_size(e, NULL)) : 0);
 }
 
 static uint8_t *put_retained(uint8_t *at, const struct state_entry *e)
@@ -296,9 +295,8 @@ static void put_quarantine(const struct state_quarantine *q, struct buf *out)
 
 static void put_flushed(const struct state_flushed *f, struct buf *out)
 {
-    size_t size =
-        1 + varint_size(f->id) + 1 + varint_size(f->first_dirty) + 9 + 9 + 1 + varint_size(f->trimmed) +
-        (f->undone ? 2 : 0);
+    size_t size = 1 + varint_size(f->id) + 1 + varint_size(f->first_dirty) + 9 + 9 + 1 +
+                  varint_size(f->trimmed) + (f->undone ? 2 : 0);
     list_for_each (link, tmp, &f->places) {
         size += message_size(retained_size(retained_entry(link)));
     }
@@ -396,10 +394,9 @@ void state_snapshot(const struct state *s, struct buf *out)
     memcpy(header, magic, sizeof magic);
     buf_append(out, header, sizeof header); /* length and hash are known at the end */
     /* What sessions and results count for is more than their framing. */
-    buf_reserve(out,
-        s->dirty_bytes + s->retained_bytes +
-            (s->queued_entries + s->batched_entries + s->flushed_count) * ENTRY_FRAMING_BYTES +
-            s->sessions.bytes);
+    buf_reserve(out, s->dirty_bytes + s->retained_bytes +
+                         (s->queued_entries + s->batched_entries + s->flushed_count) * ENTRY_FRAMING_BYTES +
+                         s->sessions.bytes);
     uint64_t hash = put_message(s, out);
     CHECK(!out->failed);
     store_le64(out->data + at + LENGTH_AT, out->len - at - HEADER_BYTES);
@@ -553,8 +550,8 @@ static bool read_batch(struct state *s, const Wbsnap__Batch *m, struct dirty_pla
     for (size_t i = 0; i < m->n_places; i++) {
         const Wbsnap__Place *place = m->places[i];
         struct dirty_place any = {0};
-        if (place->first_dirty >= m->id || !place_follows(s, b->retry ? &any : last, place->first_dirty,
-                                               place->dirty_stamp_ms)) {
+        if (place->first_dirty >= m->id ||
+            !place_follows(s, b->retry ? &any : last, place->first_dirty, place->dirty_stamp_ms)) {
             return false;
         }
         struct state_entry *e = read_place_entry(s, place, m->id);
@@ -606,14 +603,15 @@ static bool read_quarantine(struct state *s, const Wbsnap__Snapshot *m)
     for (size_t i = 0; i < m->n_quarantine; i++) {
         const Wbsnap__Quarantined *q = m->quarantine[i];
         struct state_entry *e = read_other_entry(s, pb_bytes(q->key), q->entry);
-        if (e == NULL || e->quarantine != NULL || (q->entry == NULL && (e->batch == NULL || !e->batch->retry)) ||
-            q->first_dirty == 0 || q->first_dirty > s->applied_index || q->dirty_stamp_ms > s->stamp_ms ||
+        if (e == NULL || e->quarantine != NULL ||
+            (q->entry == NULL && (e->batch == NULL || !e->batch->retry)) || q->first_dirty == 0 ||
+            q->first_dirty > s->applied_index || q->dirty_stamp_ms > s->stamp_ms ||
             q->refused_stamp_ms > s->stamp_ms || q->attempts == 0 || strlen(q->sqlstate) > 5 ||
             strlen(q->message) > STATE_FAULT_MESSAGE_MAX) {
             return false;
         }
-        struct state_quarantine *mark = state_quarantine_enter(s, e, q->first_dirty, q->dirty_stamp_ms,
-            q->sqlstate, bytes_of(q->message, strlen(q->message)));
+        struct state_quarantine *mark = state_quarantine_enter(
+            s, e, q->first_dirty, q->dirty_stamp_ms, q->sqlstate, bytes_of(q->message, strlen(q->message)));
         mark->refused_stamp_ms = q->refused_stamp_ms;
         mark->refused_version = q->refused_version;
         mark->attempts = q->attempts;

@@ -440,7 +440,8 @@ static void sealed_damage_is_refused_or_is_another_sound_snapshot(void **unused)
 
 /* ---- What no replica could have written ---- */
 
-static Wbsnap__Batch no_places = {PROTOBUF_C_MESSAGE_INIT(&wbsnap__batch__descriptor), 10, 0, NULL, 0, 0, 0, 0};
+static Wbsnap__Batch no_places = {
+    PROTOBUF_C_MESSAGE_INIT(&wbsnap__batch__descriptor), 10, 0, NULL, 0, 0, 0, 0};
 static uint8_t big[LIMIT_VALUE_BYTES + 1];
 static ProtobufCMessageUnknownField unknown_field = {
     .tag = 99, .wire_type = PROTOBUF_C_WIRE_TYPE_VARINT, .len = 1, .data = (uint8_t *)"\1"};
@@ -485,8 +486,8 @@ static ProtobufCMessageUnknownField unknown_field = {
     X("too many groups", m->group_count = LIMIT_GROUPS + 1)                                                  \
     X("claimed as false", m->claimed = 0)                                                                    \
     X("claimed and not born", m->has_cluster_id = m->has_group_count = m->has_version_base = 0)              \
-    X("last_batch in the future", m->n_batches = 0; m->flush->last_batch = 11)                                      \
-    X("last_batch of a batch in flight", m->flush->last_batch = 4)                                                  \
+    X("last_batch in the future", m->n_batches = 0; m->flush->last_batch = 11)                               \
+    X("last_batch of a batch in flight", m->flush->last_batch = 4)                                           \
     X("applied before what is queued", m->applied_index = 8)                                                 \
     X("stamp before what is queued", m->stamp_ms = stamp_of(8))                                              \
     SESSION_DAMAGES(X)                                                                                       \

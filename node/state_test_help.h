@@ -86,8 +86,8 @@ static inline bool flush_abort(struct state *s, uint64_t index, uint64_t from_ba
     return state_apply_flush_abort(s, from_batch);
 }
 
-/* The memory of @s without what the eviction policy keeps for itself, and the records of flushed batches, which
- * depend on what it has seen. */
+/* The memory of @s without what the eviction policy keeps for itself, and the records of flushed batches,
+ * which depend on what it has seen. */
 static inline uint64_t memory(const struct state *s)
 {
     return s->bytes - evict_bytes(s->evict) - s->flushed_count * STATE_FLUSHED_BYTES;

@@ -104,8 +104,10 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
             "the snapshot of %zu bytes cannot be restored: %s", buf->len, status_name((int)status));
         if (status == STATUS_HALTED) {
             snprintf(p->restore_errmsg, sizeof p->restore_errmsg,
-                "the snapshot was written by another version of wbnode, which this one cannot read: start that "
-                "version, let the cluster write everything to the database, and keep the data folders until then");
+                "the snapshot was written by another version of wbnode, which this one cannot read: start "
+                "that "
+                "version, let the cluster write everything to the database, and keep the data folders until "
+                "then");
         }
         if (!p->started) {
             return status == STATUS_HALTED ? RAFT_INVALID : RAFT_CORRUPT;

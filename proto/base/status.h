@@ -30,7 +30,7 @@
     X(NOT_A_NUMBER, 22, "the value is not a decimal number of 64 bits; nothing was done")                    \
     X(OUT_OF_RANGE, 23, "the sum is beyond a number of 64 bits; nothing was done")                           \
     X(WRONG_TYPE, 24, "the key holds another type of value; nothing was done")                               \
-    X(SESSION_EXPIRED, 25, "the session, or what it did under this sequence, is not known any more")        \
+    X(SESSION_EXPIRED, 25, "the session, or what it did under this sequence, is not known any more")         \
     X(QUARANTINED, 26, "done and replicated, but the database refuses the row: it is in quarantine")
 
 enum status {
