@@ -1,11 +1,8 @@
-#include "flush/flush_session.h"
-
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "proto/base/alloc.h"
+#include "flush/flush_session_internal.h"
 #include "proto/base/check.h"
 
 /* A halted group looks again this often: the operator's repair is noticed without a restart. */
@@ -17,19 +14,11 @@ enum { PATIENCE_MS = 2000 };
 /* A suspicion costs the connection and what is on it. Where loads keep seeing another server than the flush
  * does, the fence that was just taken has answered it: flushing must go on. */
 enum { SUSPECT_AGAIN_MS = 5000 };
-/* The database shows a changed quarantine this often at most, when no batch shows it anyway. */
-enum { MIRROR_AGAIN_MS = 500 };
 /* A group that always has rows to write keeps what others wait for so long. */
 enum { HOLD_MS = 200 };
 /* While others want the connection, a note is worth another one this often only. */
 enum { REST_NOTE_MS = 5000 };
 enum { SAME_ERROR_MS = 30000 };
-/* Faults go to the log in entries of about this size. */
-enum { FAULTS_ENTRY_BYTES = 128 * 1024, FAULT_FRAMING_BYTES = 32 };
-#define STATEMENT_TIMEOUT "57014"
-#define LOCK_TIMEOUT      "55P03"
-/* A row that alone takes too long is tried so often; then the others go on without it. */
-enum { SLOW_SINGLE_MAX = 3 };
 /* While rows are due, so many batches of them for one of the quarantine's. */
 enum { BATCHES_FOR_A_RETRY = 8 };
 
@@ -73,7 +62,7 @@ void flush_session_init(struct flush_session *s, const struct flush_settings *se
     CHECK(settings->in_flight >= 1 && settings->in_flight <= FLUSH_IN_FLIGHT_MAX);
 }
 
-static void push(struct flush_session *s, struct flush_command command)
+void session_push(struct flush_session *s, struct flush_command command)
 {
     CHECK(s->commands_n < FLUSH_COMMANDS_MAX);
     s->commands[(s->commands_head + s->commands_n++) % FLUSH_COMMANDS_MAX] = command;
@@ -90,208 +79,6 @@ void flush_session_pop(struct flush_session *s)
     s->commands_head = (s->commands_head + 1) % FLUSH_COMMANDS_MAX;
     s->commands_n--;
 }
-
-/* ---- bad rows ---- */
-
-static void forget_faults(struct flush_session *s)
-{
-    for (uint32_t i = 0; i < s->n_faults; i++) {
-        free(s->faults[i].key);
-        free(s->faults[i].message);
-    }
-    free(s->faults);
-    s->faults = NULL;
-    s->n_faults = 0;
-    s->faults_told = 0;
-    s->faults_applied = 0;
-    s->isolated = false;
-    s->finishing = false;
-    s->isolating = 0;
-}
-
-/* The isolating transaction is over, one way or the other: what it said and the log has not heard yet is not
- * to be said any more. */
-static void end_isolating(struct flush_session *s)
-{
-    uint32_t n = s->commands_n;
-    for (uint32_t i = 0; i < n; i++) {
-        struct flush_command command = *flush_session_command(s);
-        flush_session_pop(s);
-        if (command.kind != FLUSH_COMMAND_QUARANTINE || command.n == 0) {
-            push(s, command);
-        }
-    }
-    forget_faults(s);
-}
-
-static void isolated(void *data, uint64_t batch, const struct flush_fault *faults, uint32_t n)
-{
-    struct flush_session *s = data;
-    CHECK(batch == s->isolating && !s->isolated);
-    s->isolated = true;
-    s->n_faults = n;
-    s->faults = n == 0 ? NULL : xcalloc(n, sizeof *s->faults);
-    for (uint32_t i = 0; i < n; i++) {
-        struct flush_session_fault *f = &s->faults[i];
-        f->key = xmalloc(faults[i].key.len + 1);
-        if (faults[i].key.len > 0) {
-            memcpy(f->key, faults[i].key.data, faults[i].key.len);
-        }
-        f->key_len = (uint32_t)faults[i].key.len;
-        memcpy(f->sqlstate, faults[i].sqlstate, sizeof f->sqlstate);
-        f->message = xstrdup(faults[i].message);
-    }
-    if (n == 0 && !s->retried) {
-        s->suspicious = false;
-    }
-}
-
-/* The next part of the faults, as one command. The part before has been proposed. */
-static void tell_faults(struct flush_session *s)
-{
-    if (!s->isolated || s->faults_told == s->n_faults || s->commands_n > 0) {
-        return;
-    }
-    uint32_t first = s->faults_told;
-    size_t bytes = 0;
-    while (s->faults_told < s->n_faults && bytes < FAULTS_ENTRY_BYTES) {
-        const struct flush_session_fault *f = &s->faults[s->faults_told++];
-        bytes += f->key_len + strlen(f->message) + FAULT_FRAMING_BYTES;
-    }
-    push(s, (struct flush_command){.kind = FLUSH_COMMAND_QUARANTINE,
-                .batch = s->isolating,
-                .first = first,
-                .n = s->faults_told - first});
-}
-
-void flush_session_quarantined(struct flush_session *s, uint64_t batch, uint32_t n)
-{
-    if (s->isolated && batch == s->isolating) {
-        s->faults_applied += n;
-    }
-}
-
-bool flush_session_finish_due(const struct flush_session *s)
-{
-    return s->state == FLUSH_ACTIVE && s->isolated && !s->finishing && s->faults_applied == s->n_faults;
-}
-
-static void mirrored(struct flush_session *s, const struct flush_mirror *mirror, uint64_t changes)
-{
-    if (mirror != NULL) {
-        s->mirrored = changes;
-        s->mirror_known = true;
-        s->mirror_at_ms = s->now_ms + MIRROR_AGAIN_MS;
-    }
-}
-
-void flush_session_finish(struct flush_session *s, const struct flush_note *note,
-    const struct flush_mirror *mirror, uint64_t changes)
-{
-    CHECK(flush_session_finish_due(s));
-    s->finishing = true;
-    mirrored(s, mirror, changes);
-    s->flusher->finish(s->flusher_data, note, mirror);
-}
-
-/* A row of a batch is bad, or the whole of it takes too long: what the next one must be like. */
-static void learn_from(struct flush_session *s, const struct flush_error *error)
-{
-    uint32_t *rows_cap = s->retried ? &s->retry_cap : &s->rows_cap;
-    uint32_t cap = *rows_cap == 0 || *rows_cap > s->sent_rows ? s->sent_rows : *rows_cap;
-    bool slow = error->in_rows && (strcmp(error->sqlstate, STATEMENT_TIMEOUT) == 0 ||
-                                      strcmp(error->sqlstate, LOCK_TIMEOUT) == 0);
-    if (slow && s->sent_rows == 1 && ++s->slow_single >= SLOW_SINGLE_MAX) {
-        s->slow_single = 0;
-        s->condemned = s->sent_batch;
-    } else if (slow) {
-        *rows_cap = cap > 1 ? cap / 2 : 1;
-    } else if (error->class == FLUSH_ERROR_ROW && s->isolating == 0) {
-        s->suspicious = true;
-    } else if (error->class == FLUSH_ERROR_ROW && s->isolating_rows > 1) {
-        *rows_cap = s->isolating_rows / 2; /* an error that isolation does not find, as one of the COMMIT */
-    } else if (error->class == FLUSH_ERROR_ROW) {
-        s->condemned = s->isolating;
-    }
-}
-
-/* ---- how fresh ---- */
-
-static void forget_samples(struct flush_session *s)
-{
-    s->n_samples = 0;
-    s->clock_us = 0;
-}
-
-/* Source: design, "fresh_as_of": the index is read after the clock was received, at a moment when we lead. */
-static void take_sample(struct flush_session *s, const struct flush_view *view)
-{
-    if (s->clock_us == 0 || !view->certain) {
-        return;
-    }
-    struct flush_sample sample = {.clock_us = s->clock_us, .index = view->applied_index};
-    s->clock_us = 0;
-    if (s->n_samples > 0 && s->samples[s->n_samples - 1].clock_us >= sample.clock_us) {
-        return; /* the server's clock was set back */
-    }
-    if (s->n_samples > 0 && s->samples[s->n_samples - 1].index == sample.index) {
-        s->samples[s->n_samples - 1] = sample;
-        return;
-    }
-    if (s->n_samples == FLUSH_SAMPLES_MAX) {
-        for (uint32_t i = 0; i < FLUSH_SAMPLES_MAX / 2; i++) {
-            s->samples[i] = s->samples[2 * i + 1];
-        }
-        s->n_samples = FLUSH_SAMPLES_MAX / 2;
-    }
-    s->samples[s->n_samples++] = sample;
-}
-
-int64_t flush_session_fresh(struct flush_session *s, uint64_t index)
-{
-    uint32_t known = 0;
-    while (known < s->n_samples && s->samples[known].index <= index) {
-        known++;
-    }
-    if (known == 0) {
-        return 0;
-    }
-    int64_t fresh = s->samples[known - 1].clock_us;
-    s->n_samples -= known - 1; /* the newest one stays: it goes on to be true */
-    memmove(s->samples, s->samples + known - 1, s->n_samples * sizeof s->samples[0]);
-    s->published_us = fresh;
-    return fresh;
-}
-
-static uint64_t note_every(const struct flush_session *s)
-{
-    return s->settings.note_ms == 0 ? 1000 : s->settings.note_ms;
-}
-
-bool flush_session_note_due(const struct flush_session *s, const struct flush_view *view, bool *mirror)
-{
-    *mirror = !s->mirror_known || s->mirrored != view->quarantine_changes;
-    return s->state == FLUSH_ACTIVE && !s->noting && s->isolating == 0 && !s->begin_pending &&
-           (s->now_ms >= s->note_at_ms || (*mirror && s->now_ms >= s->mirror_at_ms));
-}
-
-void flush_session_note(struct flush_session *s, const struct flush_note *note,
-    const struct flush_mirror *mirror, uint64_t changes)
-{
-    s->noting = true;
-    s->note_at_ms = s->now_ms + note_every(s);
-    mirrored(s, mirror, changes);
-    s->flusher->note(s->flusher_data, note, mirror, s->sent_batch);
-}
-
-static void noted(void *data, int64_t clock_us)
-{
-    struct flush_session *s = data;
-    s->noting = false;
-    s->clock_us = clock_us;
-}
-
-/* ---- the database's office ---- */
 
 static void forget_inspection(struct flush_session *s)
 {
@@ -333,7 +120,7 @@ void flush_session_start(
     s->mirror_known = false;
     s->rested = false;
     s->mirror_at_ms = now_ms;
-    forget_samples(s);
+    session_forget_samples(s);
 }
 
 void flush_session_stop(struct flush_session *s)
@@ -347,13 +134,13 @@ void flush_session_stop(struct flush_session *s)
     s->commands_n = 0;
     s->begin_pending = false;
     s->epoch = 0;
-    forget_faults(s);
+    session_forget_faults(s);
 }
 
 void flush_session_deinit(struct flush_session *s)
 {
     CHECK(s->state == FLUSH_OFF);
-    forget_faults(s);
+    session_forget_faults(s);
 }
 
 static unsigned jittered(struct flush_session *s, unsigned ms)
@@ -394,11 +181,11 @@ static void fall_back(struct flush_session *s, const struct flush_error *error)
     s->calling = false;
     s->epoch = 0;
     s->noting = false;
-    learn_from(s, error);
+    session_learn_from(s, error);
     bool row = error->class == FLUSH_ERROR_ROW && s->state == FLUSH_ACTIVE && s->sent_batch != s->fence_batch;
     s->rested = false;
-    end_isolating(s);
-    forget_samples(s); /* another server may answer next */
+    session_end_isolating(s);
+    session_forget_samples(s); /* another server may answer next */
     /* A FLUSHED that waits to be proposed stays valid: its COMMIT was seen. A BEGIN does no harm either. */
     if (error->class == FLUSH_ERROR_HALT) {
         s->state = FLUSH_HALTED;
@@ -500,7 +287,7 @@ static void taken(void *data, const struct fence_row *row)
     s->fence_batch = row->last_batch;
     s->sent_batch = row->last_batch;
     s->epoch = row->epoch;
-    forget_samples(s); /* another server's clock may have been read before */
+    session_forget_samples(s); /* another server's clock may have been read before */
     s->clock_us = row->clock_us;
     /* Else the database may be another one. */
     s->mirror_known = s->mirror_known && s->rested && row->epoch == s->rested_epoch + 1;
@@ -523,12 +310,12 @@ static void committed(void *data, uint64_t batch, int64_t clock_us)
 {
     struct flush_session *s = data;
     /* The predecessor is what the fence demanded, so it is what the log knows as the last batch by then. */
-    push(s,
+    session_push(s,
         (struct flush_command){.kind = FLUSH_COMMAND_FLUSHED, .batch = batch, .predecessor = s->fence_batch});
     s->fence_batch = batch;
     s->clock_us = clock_us;
     if (s->isolating == batch) {
-        forget_faults(s);
+        session_forget_faults(s);
     }
     went_well(s);
 }
@@ -538,8 +325,8 @@ const struct flusher_events flush_session_events = {
     .claimed = claimed,
     .taken = taken,
     .committed = committed,
-    .isolated = isolated,
-    .noted = noted,
+    .isolated = session_on_isolated,
+    .noted = session_on_noted,
     .failed = failed,
 };
 
@@ -601,10 +388,10 @@ static void look(struct flush_session *s, const struct flush_view *view)
         }
         if (!view->born && !s->born_proposed) {
             s->born_proposed = true;
-            push(s, (struct flush_command){.kind = FLUSH_COMMAND_GENESIS, .identity = view->seed});
+            session_push(s, (struct flush_command){.kind = FLUSH_COMMAND_GENESIS, .identity = view->seed});
         } else if (view->born && !s->claim_proposed) {
             s->claim_proposed = true; /* group 0 claimed every group's row */
-            push(s, (struct flush_command){.kind = FLUSH_COMMAND_CLAIMED});
+            session_push(s, (struct flush_command){.kind = FLUSH_COMMAND_CLAIMED});
         }
         return;
     }
@@ -613,7 +400,7 @@ static void look(struct flush_session *s, const struct flush_view *view)
     }
     if (s->claim_done) {
         s->claim_proposed = true;
-        push(s, (struct flush_command){.kind = FLUSH_COMMAND_CLAIMED});
+        session_push(s, (struct flush_command){.kind = FLUSH_COMMAND_CLAIMED});
         return;
     }
     if (not_inspected(s)) {
@@ -638,7 +425,7 @@ static void look(struct flush_session *s, const struct flush_view *view)
             memcpy(genesis.identity.cluster_id, s->new_cluster_id, CLUSTER_ID_BYTES);
             genesis.identity.group_count = s->group_count;
             genesis.identity.version_base = s->inspected.version_ceiling;
-            push(s, genesis);
+            session_push(s, genesis);
         }
         return;
     }
@@ -658,7 +445,7 @@ static void settle_by_rewind(struct flush_session *s, const struct flush_view *v
         return;
     }
     s->mirror_known = false; /* nor what it shows of the quarantine */
-    push(s, (struct flush_command){.kind = FLUSH_COMMAND_REWIND, .batch = s->fence_batch});
+    session_push(s, (struct flush_command){.kind = FLUSH_COMMAND_REWIND, .batch = s->fence_batch});
 }
 
 /* Decide every batch in flight by the fence row. Source: design, "the fence row". */
@@ -688,13 +475,15 @@ static void settle(struct flush_session *s, const struct flush_view *view)
     for (uint32_t i = 0; i < view->n_in_flight; i++) {
         if (view->in_flight[i] > s->fence_batch) {
             if (s->condemned == view->in_flight[i]) {
-                push(s, (struct flush_command){.kind = FLUSH_COMMAND_QUARANTINE, .batch = s->condemned});
+                session_push(
+                    s, (struct flush_command){.kind = FLUSH_COMMAND_QUARANTINE, .batch = s->condemned});
             }
-            push(s, (struct flush_command){.kind = FLUSH_COMMAND_ABORT, .batch = view->in_flight[i]});
+            session_push(s, (struct flush_command){.kind = FLUSH_COMMAND_ABORT, .batch = view->in_flight[i]});
             break;
         }
-        push(s, (struct flush_command){
-                    .kind = FLUSH_COMMAND_FLUSHED, .batch = view->in_flight[i], .predecessor = predecessor});
+        session_push(
+            s, (struct flush_command){
+                   .kind = FLUSH_COMMAND_FLUSHED, .batch = view->in_flight[i], .predecessor = predecessor});
         predecessor = view->in_flight[i];
     }
 }
@@ -724,7 +513,8 @@ static void begin(
     s->began_isolating = isolating;
     s->retried = kind == FLUSH_COMMAND_RETRY;
     s->others_first = s->retried ? BATCHES_FOR_A_RETRY : s->others_first > 0 ? s->others_first - 1 : 0;
-    push(s, (struct flush_command){.kind = kind, .rows_max = rows, .bytes_max = s->settings.batch_bytes});
+    session_push(
+        s, (struct flush_command){.kind = kind, .rows_max = rows, .bytes_max = s->settings.batch_bytes});
 }
 
 static void plan(struct flush_session *s, const struct flush_view *view)
@@ -736,7 +526,8 @@ static void plan(struct flush_session *s, const struct flush_view *view)
         if (idle(s, view)) {
             s->flusher->release(s->flusher_data);
             s->state = FLUSH_RESTING;
-            s->note_at_ms = s->now_ms + (note_every(s) > REST_NOTE_MS ? note_every(s) : REST_NOTE_MS);
+            s->note_at_ms =
+                s->now_ms + (session_note_every(s) > REST_NOTE_MS ? session_note_every(s) : REST_NOTE_MS);
             s->rested = true;
             s->rested_epoch = s->epoch;
             s->epoch = 0;
@@ -767,8 +558,8 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t turn_active(struct flush_session *s, const struct flush_view *view)
 {
-    take_sample(s, view);
-    tell_faults(s);
+    session_take_sample(s, view);
+    session_tell_faults(s);
     plan(s, view);
     uint64_t at = s->noting ? UINT64_MAX : s->note_at_ms;
     if (s->mirror_known && s->mirrored != view->quarantine_changes) {

@@ -13,7 +13,7 @@ struct desk {
     uint64_t now_ms, wake_ms;
     char asked[512]; /* of the flusher, since it was read last */
     bool wanted;
-    uint64_t epoch; /* of the last take */
+    uint64_t epoch;   /* of the last take */
     int64_t clock_us; /* the server's: 1000 at first, 1 more with each answer */
 };
 
