@@ -544,9 +544,10 @@ static void plan(struct flush_session *s, const struct flush_view *view)
     if (view->rows_due == 0 || view->n_in_flight >= s->settings.in_flight) {
         return;
     }
-    /* Behind another batch only whole ones: small batches one after the other would cost more and coalesce
-     * less. What is isolating goes alone: its COMMIT waits for the log. */
-    if (s->suspicious ? alone && !s->noting : alone || (view->due_full && s->rows_cap == 0)) {
+    /* Behind another batch only whole ones, or what is late anyway: small batches one after the other would
+     * cost more and coalesce less. What is isolating goes alone: its COMMIT waits for the log. */
+    bool behind = (view->due_full || view->overdue) && s->rows_cap == 0;
+    if (s->suspicious ? alone && !s->noting : alone || behind) {
         begin(s, FLUSH_COMMAND_BEGIN, s->suspicious, view);
     }
 }

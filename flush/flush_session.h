@@ -70,6 +70,7 @@ struct flush_view {
     uint64_t quarantine_changes; /* another number whenever the quarantine may have changed */
     bool certain;                /* the lease holds: nobody else can lead now */
     uint32_t rows_due; /* at the front of the queue, before a key that is still in a batch, up to a batch */
+    bool overdue;      /* the first of them has waited for much longer than it should */
     bool due_full;     /* they make a whole batch, by rows or bytes */
     bool seed_found;   /* group 0 of this cluster is born and claimed, as this node knows it: */
     struct flush_identity seed; /* ... its identity (its group number does not matter) */

@@ -11,6 +11,8 @@
 
 /* While a batch is under way, how often to look whether a second one is due. */
 enum { DUE_COUNT_MS = 5 };
+/* Rows that have waited for so long beyond twice the flush age collect no more writes worth waiting for. */
+enum { OVERDUE_MS = 100 };
 /* A row that was refused and written again since is tried after so long, for the first time. */
 enum { REWRITTEN_RETRY_MS = 250 };
 enum { QUARANTINE_RETRY_MIN_MS = 1000, QUARANTINE_RETRY_MAX_MS = 300000 };
@@ -175,7 +177,9 @@ static void count_due(struct group *g, struct flush_view *view)
             }
             return;
         }
-        view->rows_due++;
+        if (view->rows_due++ == 0) {
+            view->overdue = stamp > e->queued.dirty_stamp_ms + 2 * (uint64_t)settings->age_ms + OVERDUE_MS;
+        }
         bytes += (uint64_t)e->key_len + e->value_len;
         if (view->rows_due >= rows_max || bytes >= settings->batch_bytes) {
             view->due_full = true;
