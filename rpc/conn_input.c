@@ -60,7 +60,7 @@ void conn_input_received(struct conn_input *in, size_t len)
     in->filled = in->buf.len == in->buf.cap;
 }
 
-static struct bytes rest_of(const struct conn_input *in)
+struct bytes conn_input_rest(const struct conn_input *in)
 {
     size_t pending = conn_input_pending(in);
     return pending == 0 ? bytes_of(NULL, 0) : bytes_of(in->buf.data + in->taken, pending);
@@ -68,17 +68,32 @@ static struct bytes rest_of(const struct conn_input *in)
 
 void conn_input_trim(struct conn_input *in, bool all)
 {
-    struct bytes rest = rest_of(in);
+    struct bytes rest = conn_input_rest(in);
     bool big = in->buf.cap > CONN_INPUT_KEEP_BYTES && rest.len <= CONN_INPUT_FIRST_BYTES;
     if (!big && !(all && rest.len == 0)) {
         return;
     }
-    struct buf small; /* one big frame must not keep its memory for the connection's life */
+    struct buf big_one; /* must not keep its memory for the connection's life */
+    buf_init(&big_one);
+    conn_input_give(in, &big_one);
+    buf_deinit(&big_one);
+}
+
+void conn_input_take(struct conn_input *in, size_t len)
+{
+    CHECK(len <= conn_input_pending(in));
+    in->taken += len;
+}
+
+void conn_input_give(struct conn_input *in, struct buf *to)
+{
+    struct bytes rest = conn_input_rest(in);
+    struct buf small;
     buf_init(&small);
     if (rest.len > 0) {
         buf_append(&small, rest.data, rest.len);
     }
-    buf_deinit(&in->buf);
+    buf_move(to, &in->buf);
     buf_move(&in->buf, &small);
     in->taken = 0;
     in->filled = false;
@@ -88,7 +103,7 @@ bool conn_input_whole(const struct conn_input *in)
 {
     struct bytes payload;
     size_t consumed;
-    return !in->failed && frame_parse(rest_of(in), in->frame_max, &payload, &consumed) == STATUS_OK;
+    return !in->failed && frame_parse(conn_input_rest(in), in->frame_max, &payload, &consumed) == STATUS_OK;
 }
 
 enum status conn_input_next(struct conn_input *in, struct bytes *payload)
@@ -97,7 +112,7 @@ enum status conn_input_next(struct conn_input *in, struct bytes *payload)
         return STATUS_TOO_BIG;
     }
     size_t consumed;
-    enum status s = frame_parse(rest_of(in), in->frame_max, payload, &consumed);
+    enum status s = frame_parse(conn_input_rest(in), in->frame_max, payload, &consumed);
     if (s == STATUS_OK) {
         in->taken += consumed;
     } else if (s != STATUS_AGAIN) {

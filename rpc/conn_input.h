@@ -1,4 +1,5 @@
-/* What a connection has received and not yet understood: bytes in, whole frames out. Both ends use it. Pure.
+/* What a connection has received and not yet understood: bytes in, whole frames out. Both ends use it, and
+ * the Redis port does with a parser of its own instead of frames. Pure.
  *
  * The buffer grows only with bytes that really came, never by what a length announces: its size is at most
  * max(CONN_INPUT_KEEP_BYTES, twice what was received of the frame at hand + CONN_INPUT_FIRST_BYTES). */
@@ -37,6 +38,14 @@ void conn_input_received(struct conn_input *in, size_t len);
 /* The next whole frame's payload, borrowed until conn_input_room or _clear.
  * AGAIN: more bytes are needed. TOO_BIG, from then on always: a length of 0 or above frame_max. */
 enum status conn_input_next(struct conn_input *in, struct bytes *payload);
+
+/* Without frames: all that is received and not handed out, borrowed until conn_input_room or _clear. */
+struct bytes conn_input_rest(const struct conn_input *in);
+/* The first @len bytes of it are handed out. */
+void conn_input_take(struct conn_input *in, size_t len);
+/* Give the buffer with all that was handed out of it away: to @to, which is empty. What was not is kept, in a
+ * new one. Bytes handed out before stay where they are. */
+void conn_input_give(struct conn_input *in, struct buf *to);
 
 /* Received, and not handed out. */
 size_t conn_input_pending(const struct conn_input *in);

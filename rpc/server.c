@@ -1,208 +1,266 @@
-/* The client port: starting, the end of a loop turn, sweeping, closing. One connection is server_conn.c's.
- *
- * Happy path: the kernel has bytes -> on_read cuts and decodes all whole frames -> the handler is called for
- * each -> rpc_reply, now or in a later turn, appends to the connection's output -> the prepare callback, just
- * before the loop would sleep, writes each connection's output once. */
+/* The client port: protobuf requests in frames, on the machinery of server_private.h. Answers go out in the
+ * order in which they are given; each says by its id what it answers. */
 #include "rpc/server.h"
 
 #include <stdlib.h>
 
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
+#include "proto/frame.h"
+#include "proto/limits.h"
+#include "proto/pb.h"
+#include "rpc/request_codec.h"
 #include "rpc/server_private.h"
 
-enum { SWEEP_MIN_MS = 10 };
+enum { RETRY_AFTER_MS = 200, TURNED_AWAY_RETRY_AFTER_MS = 1000 };
 
-static void on_awake(uv_idle_t *idle)
+struct rpc_server {
+    struct server base;
+    void (*on_request)(void *data, struct rpc_request *request);
+    void *data;
+};
+
+struct port_request {
+    struct rpc_request r;
+    struct server_request base;
+};
+
+static struct port_request *port_request_of(struct server_request *request)
 {
-    (void)idle; /* its being active is what matters: the loop polls without sleeping */
+    return list_entry(request, struct port_request, base);
 }
 
-static void on_flush(uv_prepare_t *prepare)
+/* ---- Answers ---- */
+
+/* Put @response behind the others. */
+static void answer(struct server_conn *conn, Wbrpc__Response *response)
 {
-    struct rpc_server *server = prepare->data;
-    struct list turn;
-    list_init(&turn);
-    list_splice_back(&turn, &server->dirty);
-    uv_idle_stop(&server->awake);
-    struct list *node;
-    while ((node = list_pop_front(&turn)) != NULL) {
-        server_conn_turn(list_entry(node, struct rpc_conn, dirty_link));
-    }
-    server_budget_turn(server);
+    struct buf *out = &conn->out;
+    size_t start = out->len;
+    server_output_begin(conn);
+    frame_begin(out, 0);
+    pb_pack(&response->base, out);
+    CHECK(!out->failed); /* out of memory: a node stops, see proto/base/alloc.h */
+    store_be32(out->data + start, (uint32_t)(out->len - start - FRAME_HEADER_BYTES));
+    server_output_added(conn, out->len - start);
 }
 
-static void on_sweep(uv_timer_t *timer)
+/* Put an answer of words behind the others; @words is borrowed until return. */
+static void answer_words(struct server_conn *conn, uint64_t id, enum status status, const char *words)
 {
-    struct rpc_server *server = timer->data;
-    uint64_t now = uv_now(server->loop);
-    server->ends_swept = 0;
-    list_for_each (it, tmp, &server->conns) {
-        server_conn_sweep(list_entry(it, struct rpc_conn, link), now);
+    Wbrpc__Response response = WBRPC__RESPONSE__INIT;
+    response.id = id;
+    response.status = status;
+    response.message = (char *)(uintptr_t)words;
+    if (status == STATUS_OVERLOADED) {
+        response.has_retry_after_ms = 1;
+        response.retry_after_ms = RETRY_AFTER_MS;
     }
-    server_budget_sweep(server, now);
-    server_listen_sweep(server);
-    if (server->refusals_silent > 0) {
-        log_warn(server->config.logger, "clients-refused", "more=%u; only the first ones are told one by one",
-            server->refusals_silent);
-    }
-    server->refusals_logged = 0;
-    server->refusals_silent = 0;
+    answer(conn, &response);
 }
 
-void server_mark_dirty(struct rpc_conn *conn)
+static bool is_write(const Wbrpc__Request *msg)
 {
-    struct rpc_server *server = conn->server;
-    if (conn->state == CONN_CLOSING || !list_empty(&conn->dirty_link)) {
+    return msg->op_case == WBRPC__REQUEST__OP_SET || msg->op_case == WBRPC__REQUEST__OP_DEL ||
+           msg->op_case == WBRPC__REQUEST__OP_INCR || msg->op_case == WBRPC__REQUEST__OP_APPEND ||
+           msg->op_case == WBRPC__REQUEST__OP_EXPIRE;
+}
+
+/* Words instead of an answer that is too long. A write was done: nobody may be told that nothing was. */
+static void answer_instead(
+    struct server_conn *conn, const Wbrpc__Request *msg, enum status status, const char *words)
+{
+    answer_words(conn, msg->id, is_write(msg) ? STATUS_UNKNOWN : status, words);
+}
+
+static void reply(struct server_conn *conn, const Wbrpc__Request *msg, Wbrpc__Response *response)
+{
+    size_t size = protobuf_c_message_get_packed_size(&response->base);
+    response->id = msg->id;
+    if (size > LIMIT_FRAME_BYTES - 16) { /* the id's own size may still change */
+        answer_instead(conn, msg, STATUS_TOO_BIG,
+            "the answer is too big for one message; ask for fewer keys, or not for their old values");
         return;
     }
-    list_push_back(&server->dirty, &conn->dirty_link);
-    uv_idle_start(&server->awake, on_awake);
-}
-
-struct server_request *server_request_new(struct rpc_server *server)
-{
-    struct list *node = list_pop_front(&server->free_requests);
-    server->requests_live++;
-    if (node != NULL) {
-        server->n_free_requests--;
-        return list_entry(node, struct server_request, link);
+    bool room = server_output_has_room(conn, size) &&
+                (size <= SERVER_SHORT_ANSWER_BYTES ||
+                    server_conn_unsent(conn) / 4 <= conn->server->limits.output_max);
+    if (conn->state == CONN_CLOSING) {
+        return;
     }
-    struct server_request *request = xmalloc(sizeof *request);
-    arena_init(&request->r.arena);
-    list_init(&request->link);
-    return request;
-}
-
-void server_request_done(struct server_request *request)
-{
-    struct rpc_server *server = request->r.server;
-    arena_reset(&request->r.arena);
-    if (request->r.arena.bytes > SERVER_ARENA_KEEP_BYTES) {
-        arena_deinit(&request->r.arena);
-    }
-    if (server->n_free_requests < SERVER_FREE_REQUESTS) {
-        list_push_front(&server->free_requests, &request->link);
-        server->n_free_requests++;
+    if (room) {
+        answer(conn, response);
     } else {
-        arena_deinit(&request->r.arena);
-        free(request);
+        answer_instead(conn, msg, STATUS_OVERLOADED,
+            "this connection, or all together, do not read their answers fast enough");
     }
-    server->requests_live--;
-    server_maybe_dismantle(server);
 }
+
+void rpc_reply(struct rpc_request *request, Wbrpc__Response *response)
+{
+    struct server_request *base = &((struct port_request *)(void *)request)->base;
+    struct server_conn *conn = base->conn;
+    if (conn->state != CONN_CLOSING) {
+        reply(conn, request->msg, response);
+        server_mark_dirty(conn);
+    }
+    if (conn->server->taking == base) {
+        conn->server->taking = NULL;
+    }
+    server_conn_release(base);
+}
+
+/* ---- Input ---- */
+
+static void take_payload(struct server_conn *conn, struct bytes payload, uint64_t boot_ms)
+{
+    struct port_request *request = port_request_of(server_request_new(conn));
+    request->r.conn_id = conn->id;
+    request->r.received_ms = boot_ms;
+    uint64_t id;
+    enum status s = request_decode(payload, &request->r.arena, &request->r.msg, &id);
+    bool known = s == STATUS_OK && request->r.msg->op_case != WBRPC__REQUEST__OP__NOT_SET;
+    bool fits = !conn->refusing && server_conn_has_room(conn, sizeof *request + request->r.arena.bytes);
+    if (known && fits) {
+        server_conn_hand_over(conn, &request->base, payload.len);
+        return;
+    }
+    if (known) {
+        answer_words(conn, id, STATUS_OVERLOADED,
+            "the node's memory for clients is used up; nothing was done; try again later");
+    } else if (s == STATUS_OK) {
+        answer_words(conn, id, STATUS_INVALID, "this node does not know the operation; it may be older");
+    } else if (s == STATUS_TOO_BIG) {
+        answer_words(conn, id, STATUS_TOO_BIG, "too many keys for one request; send fewer");
+    } else {
+        server_conn_refuse(conn, STATUS_INVALID, "the message is no request; the connection will be closed");
+    }
+    server_request_done(&request->base);
+}
+
+static bool port_take(struct server_conn *conn, uint64_t boot_ms)
+{
+    struct bytes payload;
+    enum status s = conn_input_next(&conn->in, &payload);
+    if (s == STATUS_OK) {
+        take_payload(conn, payload, boot_ms);
+    } else if (s == STATUS_TOO_BIG) {
+        server_conn_refuse(
+            conn, STATUS_TOO_BIG, "a message has no acceptable length; the connection will be closed");
+    }
+    return s == STATUS_OK;
+}
+
+static bool port_begun(const struct server_conn *conn)
+{
+    return conn_input_pending(&conn->in) > 0;
+}
+
+static bool port_whole(struct server_conn *conn)
+{
+    return conn_input_whole(&conn->in);
+}
+
+/* ---- The rest of the codec ---- */
+
+static void port_conn_opened(struct server_conn *conn)
+{
+    (void)conn; /* it is all in struct server_conn */
+}
+
+static void port_say(struct server_conn *conn, enum status status, const char *words)
+{
+    answer_words(conn, 0, status, words);
+}
+
+static void port_turn_away(struct buf *out)
+{
+    Wbrpc__Response response = WBRPC__RESPONSE__INIT;
+    response.status = STATUS_OVERLOADED;
+    response.message = (char *)(uintptr_t) "this node has as many client connections as it may; ask another";
+    response.has_retry_after_ms = 1;
+    response.retry_after_ms = TURNED_AWAY_RETRY_AFTER_MS;
+    frame_begin(out, protobuf_c_message_get_packed_size(&response.base));
+    pb_pack(&response.base, out);
+}
+
+static struct server_request *port_request_create(void)
+{
+    struct port_request *request = xmalloc(sizeof *request);
+    arena_init(&request->r.arena);
+    return &request->base;
+}
+
+static void port_request_reset(struct server_request *base)
+{
+    struct arena *arena = &port_request_of(base)->r.arena;
+    arena_reset(arena);
+    if (arena->bytes > SERVER_ARENA_KEEP_BYTES) {
+        arena_deinit(arena);
+    }
+}
+
+static void port_request_destroy(struct server_request *base)
+{
+    struct port_request *request = port_request_of(base);
+    arena_deinit(&request->r.arena);
+    free(request);
+}
+
+static size_t port_request_bytes(const struct server_request *base)
+{
+    const struct port_request *request = list_entry(base, const struct port_request, base);
+    return sizeof *request + request->r.arena.bytes;
+}
+
+static void port_request_handle(struct server_request *base)
+{
+    const struct rpc_server *server = (const struct rpc_server *)(const void *)base->server;
+    server->on_request(server->data, &port_request_of(base)->r);
+}
+
+static const struct server_codec client_codec = {
+    .log_prefix = "",
+    .conn_bytes = sizeof(struct server_conn),
+    .conn_opened = port_conn_opened,
+    .conn_closed = port_conn_opened,
+    .take = port_take,
+    .begun = port_begun,
+    .whole = port_whole,
+    .say = port_say,
+    .turn_away = port_turn_away,
+    .request_create = port_request_create,
+    .request_reset = port_request_reset,
+    .request_destroy = port_request_destroy,
+    .request_bytes = port_request_bytes,
+    .request_handle = port_request_handle,
+};
+
+/* ---- What the node calls ---- */
 
 unsigned rpc_server_port(const struct rpc_server *server)
 {
-    return server->port;
+    return server->base.port;
 }
 
 unsigned rpc_server_connections(const struct rpc_server *server)
 {
-    return server->n_conns;
+    return server->base.n_conns;
 }
 
 uint64_t rpc_server_requests(const struct rpc_server *server)
 {
-    return server->requests_total;
+    return server->base.requests_total;
 }
 
 size_t rpc_server_client_bytes(const struct rpc_server *server)
 {
-    return server->held;
-}
-
-/* ---- Closing ---- */
-
-static void on_handle_closed(uv_handle_t *handle)
-{
-    struct rpc_server *server = handle->data;
-    CHECK(server->handles_open > 0);
-    server->handles_open--;
-    if (server->handles_open > 0) {
-        return;
-    }
-    struct list *node;
-    while ((node = list_pop_front(&server->free_requests)) != NULL) {
-        struct server_request *request = list_entry(node, struct server_request, link);
-        arena_deinit(&request->r.arena);
-        free(request);
-    }
-    if (server->close_cb != NULL) {
-        server->close_cb(server->close_data);
-    }
-    free(server);
-}
-
-void server_maybe_dismantle(struct rpc_server *server)
-{
-    if (!server->closing || server->dismantled || server->requests_live > 0 || !list_empty(&server->conns)) {
-        return;
-    }
-    server->dismantled = true;
-    uv_close((uv_handle_t *)&server->flusher, on_handle_closed);
-    uv_close((uv_handle_t *)&server->awake, on_handle_closed);
-    uv_close((uv_handle_t *)&server->sweeper, on_handle_closed);
-    uv_close((uv_handle_t *)&server->grace, on_handle_closed);
-}
-
-static void close_all(struct rpc_server *server)
-{
-    list_for_each (it, tmp, &server->conns) {
-        server_conn_close(list_entry(it, struct rpc_conn, link));
-    }
-}
-
-static void on_grace_over(uv_timer_t *timer)
-{
-    close_all(timer->data);
+    return server->base.held;
 }
 
 void rpc_server_close(struct rpc_server *server, unsigned grace_ms, void (*cb)(void *data), void *data)
 {
-    CHECK(!server->closing);
-    server->closing = true;
-    server->close_cb = cb;
-    server->close_data = data;
-    server_listen_close(server, on_handle_closed);
-    if (grace_ms == 0) {
-        close_all(server);
-    } else {
-        list_for_each (it, tmp, &server->conns) {
-            server_conn_leave(list_entry(it, struct rpc_conn, link));
-        }
-        uv_timer_start(&server->grace, on_grace_over, grace_ms, 0);
-    }
-    server_maybe_dismantle(server);
-}
-
-/* ---- Starting ---- */
-
-static uint64_t sweep_period_ms(const struct rpc_server_config *config)
-{
-    uint64_t period_ms = SERVER_SWEEP_MS;
-    unsigned timeouts[] = {config->idle_timeout_ms, config->frame_timeout_ms};
-    for (unsigned i = 0; i < 2; i++) {
-        if (timeouts[i] > 0 && timeouts[i] / 4 < period_ms) {
-            period_ms = timeouts[i] / 4;
-        }
-    }
-    return period_ms < SWEEP_MIN_MS ? SWEEP_MIN_MS : period_ms;
-}
-
-static void start_handles(struct rpc_server *server)
-{
-    uv_prepare_init(server->loop, &server->flusher);
-    uv_idle_init(server->loop, &server->awake);
-    uv_timer_init(server->loop, &server->sweeper);
-    uv_timer_init(server->loop, &server->grace);
-    server->flusher.data = server;
-    server->awake.data = server;
-    server->sweeper.data = server;
-    server->grace.data = server;
-    server->handles_open = 5; /* with the listener */
-    uv_prepare_start(&server->flusher, on_flush);
-    uv_timer_start(&server->sweeper, on_sweep, SWEEP_MIN_MS, sweep_period_ms(&server->config));
+    server_close(&server->base, grace_ms, cb, data);
 }
 
 enum status rpc_server_start(uv_loop_t *loop, const struct rpc_server_config *config, struct rpc_server **out,
@@ -210,20 +268,21 @@ enum status rpc_server_start(uv_loop_t *loop, const struct rpc_server_config *co
 {
     CHECK(config->on_request != NULL);
     struct rpc_server *server = xcalloc(1, sizeof *server);
-    server->loop = loop;
-    server->config = *config;
-    server->config.address = NULL;
-    list_init(&server->conns);
-    list_init(&server->dirty);
-    list_init(&server->waiting);
-    list_init(&server->free_requests);
-    enum status status = server_listen(server, config->address, errmsg, errmsg_len);
-    if (status != STATUS_OK) {
-        free(server);
-        return status;
+    server->on_request = config->on_request;
+    server->data = config->data;
+    struct server_limits limits = {
+        .connections_max = config->connections_max,
+        .requests_max = config->requests_max,
+        .output_max = config->output_max,
+        .client_bytes_max = config->client_bytes_max,
+        .idle_timeout_ms = config->idle_timeout_ms,
+        .frame_timeout_ms = config->frame_timeout_ms,
+        .message_bytes_max = LIMIT_FRAME_BYTES,
+    };
+    enum status status = server_start(
+        &server->base, loop, &client_codec, &limits, config->logger, config->address, errmsg, errmsg_len);
+    if (status == STATUS_OK) {
+        *out = server;
     }
-    start_handles(server);
-    log_info(config->logger, "client-port-open", "address=%s port=%u", config->address, server->port);
-    *out = server;
-    return STATUS_OK;
+    return status;
 }

@@ -11,7 +11,6 @@
 #include "proto/client.pb-c.h"
 
 struct rpc_server;
-struct rpc_conn;
 
 /* One decoded request. It lives until rpc_reply(), also when its connection closes before. Its operation is
  * one that this version knows (op_case is never 0): others are answered INVALID without asking the handler.
@@ -21,8 +20,6 @@ struct rpc_request {
     struct arena arena;        /* free for the handler's own use until rpc_reply */
     uint64_t conn_id;          /* unique for the server's life; never reused */
     uint64_t received_ms;      /* boot time */
-    struct rpc_conn *conn;     /* private */
-    struct rpc_server *server; /* private */
 };
 
 struct rpc_server_config {

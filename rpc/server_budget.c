@@ -12,9 +12,9 @@
 #include "proto/base/alloc.h"
 #include "rpc/server_private.h"
 
-void server_recount(struct rpc_conn *conn)
+void server_recount(struct server_conn *conn)
 {
-    size_t held = conn->request_bytes;
+    size_t held = conn->request_bytes + conn->codec_bytes;
     if (!conn->closed) {
         held += conn->in.buf.cap + conn->out.cap + conn->leaving.cap;
     }
@@ -22,17 +22,17 @@ void server_recount(struct rpc_conn *conn)
     conn->held = held;
 }
 
-bool server_may_hold(const struct rpc_conn *conn, size_t more)
+bool server_may_hold(const struct server_conn *conn, size_t more)
 {
-    const struct rpc_server_config *config = &conn->server->config;
-    if (config->client_bytes_max == 0 || conn->server->held <= config->client_bytes_max) {
+    const struct server_limits *limits = &conn->server->limits;
+    if (limits->client_bytes_max == 0 || conn->server->held <= limits->client_bytes_max) {
         return true;
     }
-    size_t share = config->client_bytes_max / (config->connections_max > 0 ? config->connections_max : 1);
+    size_t share = limits->client_bytes_max / (limits->connections_max > 0 ? limits->connections_max : 1);
     return conn->held + more <= (share > SERVER_SHARE_MIN_BYTES ? share : SERVER_SHARE_MIN_BYTES);
 }
 
-void server_wait_for_room(struct rpc_conn *conn)
+void server_wait_for_room(struct server_conn *conn)
 {
     if (list_empty(&conn->waiting_link)) {
         conn->wait_begun_ms = uv_now(conn->server->loop);
@@ -40,13 +40,13 @@ void server_wait_for_room(struct rpc_conn *conn)
     }
 }
 
-void server_budget_turn(struct rpc_server *server)
+void server_budget_turn(struct server *server)
 {
-    size_t max = server->config.client_bytes_max;
+    size_t max = server->limits.client_bytes_max;
     size_t held = server->held; /* and what those who go on may read */
     while (held <= max && !list_empty(&server->waiting)) {
         struct list *first = list_pop_front(&server->waiting);
-        server_mark_dirty(list_entry(first, struct rpc_conn, waiting_link));
+        server_mark_dirty(list_entry(first, struct server_conn, waiting_link));
         held += CONN_INPUT_KEEP_BYTES;
     }
 }
@@ -54,11 +54,11 @@ void server_budget_turn(struct rpc_server *server)
 /* ---- Who has to go ---- */
 
 struct candidate {
-    struct rpc_conn *conn;
+    struct server_conn *conn;
     size_t gain; /* what closing gives back: not the requests, they are the handler's */
 };
 
-static bool stands_still(const struct rpc_conn *conn, uint64_t now_ms)
+static bool stands_still(const struct server_conn *conn, uint64_t now_ms)
 {
     /* Who holds less than a share is read, and gets on if bytes come. */
     bool in_frame = conn->frame_begun_ms != 0 && now_ms - conn->received_ms >= SERVER_STALL_MS;
@@ -72,11 +72,11 @@ static int largest_first(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-static size_t find_candidates(struct rpc_server *server, uint64_t now_ms, struct candidate *out)
+static size_t find_candidates(struct server *server, uint64_t now_ms, struct candidate *out)
 {
     size_t n = 0;
     list_for_each (it, tmp, &server->conns) {
-        struct rpc_conn *conn = list_entry(it, struct rpc_conn, link);
+        struct server_conn *conn = list_entry(it, struct server_conn, link);
         size_t gain = conn->held - conn->request_bytes;
         if (gain > 0 && stands_still(conn, now_ms)) {
             out[n++] = (struct candidate){.conn = conn, .gain = gain};
@@ -85,7 +85,7 @@ static size_t find_candidates(struct rpc_server *server, uint64_t now_ms, struct
     return n;
 }
 
-static void drop(struct rpc_conn *conn)
+static void drop(struct server_conn *conn)
 {
     if (conn->state == CONN_SERVING && server_conn_unsent(conn) == 0) {
         server_conn_refuse(conn, STATUS_OVERLOADED,
@@ -96,9 +96,9 @@ static void drop(struct rpc_conn *conn)
     }
 }
 
-void server_budget_sweep(struct rpc_server *server, uint64_t now_ms)
+void server_budget_sweep(struct server *server, uint64_t now_ms)
 {
-    size_t max = server->config.client_bytes_max;
+    size_t max = server->limits.client_bytes_max;
     if (max == 0 || server->held <= max) {
         server->over_budget = false;
         return;
@@ -118,7 +118,7 @@ void server_budget_sweep(struct rpc_server *server, uint64_t now_ms)
     }
     free(candidates);
     if (!server->over_budget || dropped > 0) {
-        log_warn(server->config.logger, "clients-over-budget",
+        server_log(server, LOG_WARN, "clients-over-budget",
             "held_bytes=%zu client_bytes=%zu connections=%u closed=%zu", server->held, max, server->n_conns,
             dropped);
     }

@@ -1,18 +1,18 @@
-/* One connection of the client port: its input, its caps, its end. */
+/* One connection of a port: its input, its caps, its end. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
 #include "proto/base/clock.h"
-#include "proto/limits.h"
-#include "rpc/request_codec.h"
 #include "rpc/server_private.h"
+
+enum { WORDS_BYTES = 256 };
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
-static void conn_move(struct rpc_conn *conn, enum conn_state to)
+static void conn_move(struct server_conn *conn, enum conn_state to)
 {
     CHECK(to > conn->state);
     CHECK(to != CONN_LINGERING || !conn->peer_ended);
@@ -21,7 +21,7 @@ static void conn_move(struct rpc_conn *conn, enum conn_state to)
 
 /* ---- The end ---- */
 
-void server_conn_free_if_done(struct rpc_conn *conn)
+void server_conn_free_if_done(struct server_conn *conn)
 {
     if (conn->closed && conn->requests_pending == 0) {
         free(conn);
@@ -30,8 +30,9 @@ void server_conn_free_if_done(struct rpc_conn *conn)
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct rpc_conn *conn = handle->data;
-    struct rpc_server *server = conn->server;
+    struct server_conn *conn = handle->data;
+    struct server *server = conn->server;
+    server->codec->conn_closed(conn);
     conn->closed = true;
     conn_input_deinit(&conn->in);
     buf_deinit(&conn->out);
@@ -43,7 +44,7 @@ static void on_closed(uv_handle_t *handle)
     server_maybe_dismantle(server);
 }
 
-void server_conn_close(struct rpc_conn *conn)
+void server_conn_close(struct server_conn *conn)
 {
     if (conn->state == CONN_CLOSING) {
         return;
@@ -54,7 +55,7 @@ void server_conn_close(struct rpc_conn *conn)
     uv_close((uv_handle_t *)&conn->tcp, on_closed);
 }
 
-static void conn_set_reading(struct rpc_conn *conn, bool reading)
+static void conn_set_reading(struct server_conn *conn, bool reading)
 {
     if (conn->reading == reading) {
         return;
@@ -68,7 +69,7 @@ static void conn_set_reading(struct rpc_conn *conn, bool reading)
 }
 
 /* Read no more; close once the answers owed are written. What was received and not taken is forgotten. */
-static void conn_end(struct rpc_conn *conn)
+static void conn_end(struct server_conn *conn)
 {
     if (conn->state != CONN_SERVING) {
         return;
@@ -84,7 +85,7 @@ static void conn_end(struct rpc_conn *conn)
     server_mark_dirty(conn);
 }
 
-static void conn_end_with(struct rpc_conn *conn, enum status status, const char *words)
+static void conn_end_with(struct server_conn *conn, enum status status, const char *words)
 {
     if (conn->state == CONN_SERVING) {
         conn->last_status = status;
@@ -93,18 +94,38 @@ static void conn_end_with(struct rpc_conn *conn, enum status status, const char 
     }
 }
 
-void server_conn_leave(struct rpc_conn *conn)
+void server_conn_finish(struct server_conn *conn)
+{
+    conn_end(conn);
+}
+
+void server_conn_leave(struct server_conn *conn)
 {
     conn_end_with(conn, STATUS_SHUTTING_DOWN, "the node closes this connection; nothing was done");
 }
 
-void server_conn_refuse(struct rpc_conn *conn, enum status status, const char *words)
+/* @words as they can stand in a line of the log: a codec's may have a byte of the client's in them. */
+static const char *for_the_log(const char *words, char out[WORDS_BYTES])
 {
-    struct rpc_server *server = conn->server;
+    size_t n = 0;
+    for (; words[n] != '\0' && n + 1 < WORDS_BYTES; n++) {
+        out[n] = words[n];
+        if (words[n] < ' ' || words[n] > '~' || words[n] == '"') {
+            out[n] = '?';
+        }
+    }
+    out[n] = '\0';
+    return out;
+}
+
+void server_conn_refuse(struct server_conn *conn, enum status status, const char *words)
+{
+    struct server *server = conn->server;
+    char said[WORDS_BYTES];
     if (server->refusals_logged < SERVER_REFUSALS_LOGGED) {
         server->refusals_logged++;
-        log_warn(server->config.logger, "client-refused", "conn=%llu status=%s reason=\"%s\"",
-            (unsigned long long)conn->id, status_name((int)status), words);
+        server_log(server, LOG_WARN, "client-refused", "conn=%llu status=%s reason=\"%s\"",
+            (unsigned long long)conn->id, status_name((int)status), for_the_log(words, said));
     } else {
         server->refusals_silent++;
     }
@@ -113,13 +134,13 @@ void server_conn_refuse(struct rpc_conn *conn, enum status status, const char *w
 
 static void on_shut_down(uv_shutdown_t *request, int status)
 {
-    struct rpc_conn *conn = request->data;
+    struct server_conn *conn = request->data;
     if (status < 0) {
         server_conn_close(conn);
     }
 }
 
-static void conn_linger(struct rpc_conn *conn)
+static void conn_linger(struct server_conn *conn)
 {
     conn_move(conn, CONN_LINGERING);
     conn->linger_until_ms = uv_now(conn->server->loop) + SERVER_LINGER_MS;
@@ -134,22 +155,22 @@ static void conn_linger(struct rpc_conn *conn)
 /* ---- Input ---- */
 
 /* Is one of its own caps reached? */
-static bool conn_full(const struct rpc_conn *conn)
+static bool conn_full(const struct server_conn *conn)
 {
-    const struct rpc_server_config *config = &conn->server->config;
-    return conn->requests_pending >= config->requests_max || conn->frame_bytes > SERVER_REQUEST_BYTES_MAX ||
-           server_conn_unsent(conn) > config->output_max;
+    const struct server_limits *limits = &conn->server->limits;
+    return conn->requests_pending >= limits->requests_max || conn->frame_bytes > SERVER_REQUEST_BYTES_MAX ||
+           server_conn_unsent(conn) + conn->queued_bytes > limits->output_max;
 }
 
 /* Is there room for what comes next: in the buffer as it is, or by growing it? */
-static bool conn_may_read(const struct rpc_conn *conn)
+static bool conn_may_read(const struct server_conn *conn)
 {
     size_t growth = conn_input_growth(&conn->in);
     return growth == 0 || server_may_hold(conn, growth);
 }
 
 /* Give back buffers that nothing is in. */
-static void conn_give_back(struct rpc_conn *conn)
+static void conn_give_back(struct server_conn *conn)
 {
     conn_input_trim(&conn->in, true);
     if (conn->out.len == 0) {
@@ -161,8 +182,7 @@ static void conn_give_back(struct rpc_conn *conn)
     server_recount(conn);
 }
 
-/* May it hold @bytes more, if it gives back what it does not need? */
-static bool conn_has_room(struct rpc_conn *conn, size_t bytes)
+bool server_conn_has_room(struct server_conn *conn, size_t bytes)
 {
     if (!server_may_hold(conn, bytes)) {
         conn_give_back(conn);
@@ -173,7 +193,7 @@ static bool conn_has_room(struct rpc_conn *conn, size_t bytes)
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
-    struct rpc_conn *conn = handle->data;
+    struct server_conn *conn = handle->data;
     if (conn->state == CONN_LINGERING) {
         *buf = uv_buf_init(conn->server->discard, sizeof conn->server->discard);
         return;
@@ -189,108 +209,87 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     server_recount(conn);
 }
 
-/* What a pending request takes in memory; the handler may put more into its arena later, but not much. */
-static void conn_charge(struct rpc_conn *conn, struct server_request *request)
+/* The handler may put more into the request later, but not much. */
+void server_conn_charge(struct server_conn *conn, struct server_request *request)
 {
-    size_t bytes = sizeof *request + request->r.arena.bytes;
+    size_t bytes = conn->server->codec->request_bytes(request);
     conn->request_bytes = conn->request_bytes - request->memory_bytes + bytes;
     request->memory_bytes = bytes;
     server_recount(conn);
 }
 
-static void conn_hand_over(struct rpc_conn *conn, struct server_request *request, size_t frame_bytes)
+void server_conn_hand_over(struct server_conn *conn, struct server_request *request, size_t frame_bytes)
 {
-    struct rpc_server *server = conn->server;
-    request->r.conn_id = conn->id;
-    request->r.conn = conn;
+    struct server *server = conn->server;
     request->frame_bytes = frame_bytes;
     request->memory_bytes = 0;
     conn->requests_pending++;
     conn->frame_bytes += frame_bytes;
-    conn_charge(conn, request);
+    server_conn_charge(conn, request);
     server->requests_total++;
     server->taking = request;
-    server->config.on_request(server->config.data, &request->r);
+    server->codec->request_handle(request);
     if (server->taking != NULL) {
-        conn_charge(conn, request);
+        server_conn_charge(conn, request);
         server->taking = NULL;
     }
 }
 
-static void conn_take_frame(struct rpc_conn *conn, struct bytes payload, uint64_t now_ms)
+void server_conn_release(struct server_request *request)
 {
-    struct server_request *request = server_request_new(conn->server);
-    request->r.server = conn->server;
-    request->r.received_ms = now_ms;
-    uint64_t id;
-    enum status s = request_decode(payload, &request->r.arena, &request->r.msg, &id);
-    bool known = s == STATUS_OK && request->r.msg->op_case != WBRPC__REQUEST__OP__NOT_SET;
-    bool fits = !conn->refusing && conn_has_room(conn, sizeof *request + request->r.arena.bytes);
-    if (known && fits) {
-        conn_hand_over(conn, request, payload.len);
-        return;
-    }
-    if (known) {
-        server_answer_words(conn, id, STATUS_OVERLOADED,
-            "the node's memory for clients is used up; nothing was done; try again later");
-    } else if (s == STATUS_OK) {
-        server_answer_words(
-            conn, id, STATUS_INVALID, "this node does not know the operation; it may be older");
-    } else if (s == STATUS_TOO_BIG) {
-        server_answer_words(conn, id, STATUS_TOO_BIG, "too many keys for one request; send fewer");
-    } else {
-        server_conn_refuse(conn, STATUS_INVALID, "the message is no request; the connection will be closed");
-    }
+    struct server_conn *conn = request->conn;
+    conn->requests_pending--;
+    conn->frame_bytes -= request->frame_bytes;
+    conn->request_bytes -= request->memory_bytes;
+    server_recount(conn);
+    server_conn_free_if_done(conn);
     server_request_done(request);
 }
 
 /* The clock of an unfinished frame runs from its first bytes, and only while we read. */
-static void conn_watch_frame(struct rpc_conn *conn, bool took)
+static void conn_watch_frame(struct server_conn *conn, bool took)
 {
-    if (conn_input_pending(&conn->in) == 0 || conn_full(conn) || conn_input_whole(&conn->in)) {
+    const struct server_codec *codec = conn->server->codec;
+    if (!codec->begun(conn) || conn_full(conn) || codec->whole(conn)) {
         conn->frame_begun_ms = 0;
     } else if (took || conn->frame_begun_ms == 0) {
         conn->frame_begun_ms = uv_now(conn->server->loop);
     }
 }
 
-/* Take whole frames until there are none, or a cap is reached. The handler may close the server meanwhile. */
-static void conn_process(struct rpc_conn *conn)
+/* Take whole messages until there are none, or a cap is reached. The handler may close the server meanwhile.
+ */
+static void conn_process(struct server_conn *conn)
 {
-    struct bytes payload;
-    uint64_t now_ms = 0;
-    enum status s = STATUS_AGAIN;
-    while (conn->state == CONN_SERVING && !conn_full(conn) && (conn->refusing || conn_has_room(conn, 0)) &&
-           (s = conn_input_next(&conn->in, &payload)) == STATUS_OK) {
-        now_ms = now_ms == 0 ? clock_boot_ms() : now_ms;
+    const struct server_codec *codec = conn->server->codec;
+    uint64_t boot_ms = clock_boot_ms();
+    bool took = false;
+    while (conn->state == CONN_SERVING && !conn_full(conn) &&
+           (conn->refusing || server_conn_has_room(conn, 0)) && codec->take(conn, boot_ms)) {
         conn->last_frame_ms = uv_now(conn->server->loop);
-        conn_take_frame(conn, payload, now_ms);
-    }
-    if (conn->state == CONN_SERVING && s == STATUS_TOO_BIG) {
-        server_conn_refuse(
-            conn, STATUS_TOO_BIG, "a message has no acceptable length; the connection will be closed");
+        took = true;
     }
     if (conn->state != CONN_SERVING) {
         return;
     }
-    conn_watch_frame(conn, now_ms != 0);
+    conn_watch_frame(conn, took);
     conn_input_trim(&conn->in, false);
     server_recount(conn);
     bool full = conn_full(conn);
-    bool whole = conn_input_whole(&conn->in); /* and not taken: others hold too much */
+    bool whole = codec->whole(conn); /* and not taken: others hold too much */
     bool wait = !full && (whole || (!conn->peer_ended && !conn_may_read(conn)));
     conn_set_reading(conn, !conn->peer_ended && !full && !wait);
     if (wait) {
         server_wait_for_room(conn);
     } else if (conn->peer_ended && !full) {
-        conn_end(conn); /* all whole frames are taken */
+        conn_end(conn); /* all whole messages are taken */
     }
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     (void)buf;
-    struct rpc_conn *conn = stream->data;
+    struct server_conn *conn = stream->data;
     if (n == 0 || conn->state == CONN_CLOSING) {
         return;
     }
@@ -315,21 +314,21 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 /* ---- Turns ---- */
 
-static bool conn_owes(const struct rpc_conn *conn)
+static bool conn_owes(const struct server_conn *conn)
 {
     return conn->requests_pending > 0 || conn->out.len > 0 || conn->writing;
 }
 
-void server_conn_turn(struct rpc_conn *conn)
+void server_conn_turn(struct server_conn *conn)
 {
-    server_answer_write(conn);
+    server_output_write(conn);
     if (conn->state == CONN_SERVING && !conn->reading) {
         conn_process(conn);
     }
     if (conn->state == CONN_ENDING && conn->last_words != NULL && !conn_owes(conn)) {
-        server_answer_words(conn, 0, conn->last_status, conn->last_words);
+        conn->server->codec->say(conn, conn->last_status, conn->last_words);
         conn->last_words = NULL;
-        server_answer_write(conn);
+        server_output_write(conn);
     }
     if (conn->state == CONN_ENDING && !conn_owes(conn)) {
         if (conn->peer_ended) {
@@ -341,7 +340,7 @@ void server_conn_turn(struct rpc_conn *conn)
 }
 
 /* Since the last sweep: did answers leave? Is there a buffer that nobody has needed? */
-static void conn_take_stock(struct rpc_conn *conn, size_t unsent, uint64_t now_ms)
+static void conn_take_stock(struct server_conn *conn, size_t unsent, uint64_t now_ms)
 {
     uint64_t sent = conn->answer_bytes - unsent;
     if (unsent > 0 && sent > conn->sent_at_sweep) {
@@ -357,14 +356,14 @@ static void conn_take_stock(struct rpc_conn *conn, size_t unsent, uint64_t now_m
 }
 
 /* May this sweep end one connection more? The others' time comes in the next. */
-static bool may_end(struct rpc_server *server)
+static bool may_end(struct server *server)
 {
     return server->ends_swept < SERVER_ENDS_A_SWEEP && ++server->ends_swept > 0;
 }
 
-static void conn_sweep_frame(struct rpc_conn *conn, uint64_t now_ms)
+static void conn_sweep_frame(struct server_conn *conn, uint64_t now_ms)
 {
-    unsigned timeout_ms = conn->server->config.frame_timeout_ms;
+    unsigned timeout_ms = conn->server->limits.frame_timeout_ms;
     if (conn->state == CONN_SERVING && timeout_ms > 0 && conn->frame_begun_ms != 0 &&
         now_ms - conn->frame_begun_ms >= timeout_ms && may_end(conn->server)) {
         server_conn_refuse(conn, STATUS_TIMEOUT,
@@ -373,7 +372,7 @@ static void conn_sweep_frame(struct rpc_conn *conn, uint64_t now_ms)
 }
 
 /* Messages that wait for room take it as well: if nobody gives way, they must not wait for each other. */
-static void conn_sweep_waiting(struct rpc_conn *conn, uint64_t now_ms)
+static void conn_sweep_waiting(struct server_conn *conn, uint64_t now_ms)
 {
     if (!list_empty(&conn->waiting_link) && now_ms - conn->wait_begun_ms >= SERVER_STALL_MS) {
         list_remove(&conn->waiting_link);
@@ -383,15 +382,15 @@ static void conn_sweep_waiting(struct rpc_conn *conn, uint64_t now_ms)
     }
 }
 
-static void conn_sweep_idle(struct rpc_conn *conn, size_t unsent, uint64_t now_ms)
+static void conn_sweep_idle(struct server_conn *conn, size_t unsent, uint64_t now_ms)
 {
-    unsigned idle_ms = conn->server->config.idle_timeout_ms;
+    unsigned idle_ms = conn->server->limits.idle_timeout_ms;
     if (idle_ms == 0 || conn->requests_pending > 0 || conn->state >= CONN_LINGERING ||
         now_ms - conn->last_frame_ms < idle_ms || !may_end(conn->server)) {
         return;
     }
-    log_debug(conn->server->config.logger, "client-idle", "conn=%llu unsent=%zu",
-        (unsigned long long)conn->id, unsent);
+    server_log(
+        conn->server, LOG_DEBUG, "client-idle", "conn=%llu unsent=%zu", (unsigned long long)conn->id, unsent);
     if (conn->state == CONN_SERVING && unsent == 0) {
         server_conn_leave(conn);
     } else {
@@ -399,7 +398,7 @@ static void conn_sweep_idle(struct rpc_conn *conn, size_t unsent, uint64_t now_m
     }
 }
 
-void server_conn_sweep(struct rpc_conn *conn, uint64_t now_ms)
+void server_conn_sweep(struct server_conn *conn, uint64_t now_ms)
 {
     if (conn->state == CONN_LINGERING && now_ms >= conn->linger_until_ms) {
         if (may_end(conn->server)) {
@@ -420,9 +419,9 @@ void server_conn_sweep(struct rpc_conn *conn, uint64_t now_ms)
     conn_sweep_idle(conn, unsent, now_ms);
 }
 
-void server_conn_open(struct rpc_server *server, int fd)
+void server_conn_open(struct server *server, int fd)
 {
-    struct rpc_conn *conn = xcalloc(1, sizeof *conn);
+    struct server_conn *conn = xcalloc(1, server->codec->conn_bytes);
     int rc = uv_tcp_init(server->loop, &conn->tcp);
     CHECK(rc == 0); /* nothing can fail before a socket is opened */
     conn->tcp.data = conn;
@@ -432,10 +431,11 @@ void server_conn_open(struct rpc_server *server, int fd)
     list_init(&conn->waiting_link);
     list_push_back(&server->conns, &conn->link);
     conn->last_frame_ms = conn->sent_ms = uv_now(server->loop);
-    conn_input_init(&conn->in, LIMIT_FRAME_BYTES);
+    conn_input_init(&conn->in, server->limits.message_bytes_max);
     server->n_conns++;
     rc = uv_tcp_open(&conn->tcp, fd);
     CHECK(rc == 0); /* a socket of ours that no other handle has */
     uv_tcp_nodelay(&conn->tcp, 1);
+    server->codec->conn_opened(conn);
     conn_set_reading(conn, true);
 }

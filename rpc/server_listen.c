@@ -1,7 +1,7 @@
 /* The listening socket. Accepted here and not by libuv, whose listener takes all that wait before anybody
  * else gets a turn, and asks again and again when there are no file descriptors left.
  *
- * Happy path: the socket is readable -> some connections are accepted, each becomes a rpc_conn. At
+ * Happy path: the socket is readable -> some connections are accepted, each becomes a server_conn. At
  * connections_max a connection is told so and closed. Without file descriptors (or the kernel's memory)
  * accepting rests until the next sweep: those who wait stay in the kernel's queue. */
 #include <errno.h>
@@ -13,29 +13,21 @@
 #include <unistd.h>
 
 #include "proto/base/check.h"
-#include "proto/frame.h"
-#include "proto/pb.h"
 #include "rpc/address.h"
 #include "rpc/server_private.h"
 
-enum { LISTEN_BACKLOG = 1024, RETRY_AFTER_MS = 1000, DISCARDS_MAX = 8 };
+enum { LISTEN_BACKLOG = 1024, DISCARDS_MAX = 8 };
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);
 
 /* ---- Accepting ---- */
 
 /* An answer about the connection, if it can be written at once; then the end. */
-static void turn_away(struct rpc_server *server, int fd)
+static void turn_away(struct server *server, int fd)
 {
-    Wbrpc__Response response = WBRPC__RESPONSE__INIT;
     struct buf out;
     buf_init(&out);
-    response.status = STATUS_OVERLOADED;
-    response.message = (char *)(uintptr_t) "this node has as many client connections as it may; ask another";
-    response.has_retry_after_ms = 1;
-    response.retry_after_ms = RETRY_AFTER_MS;
-    frame_begin(&out, protobuf_c_message_get_packed_size(&response.base));
-    pb_pack(&response.base, &out);
+    server->codec->turn_away(&out);
     CHECK(!out.failed);
     if (send(fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
         shutdown(fd, SHUT_WR);
@@ -50,17 +42,17 @@ static void turn_away(struct rpc_server *server, int fd)
     buf_deinit(&out);
 }
 
-static void take_in(struct rpc_server *server, int fd)
+static void take_in(struct server *server, int fd)
 {
-    if (server->n_conns < server->config.connections_max) {
+    if (server->n_conns < server->limits.connections_max) {
         server_conn_open(server, fd);
         return;
     }
     if (!server->at_capacity) {
         server->at_capacity = true;
         server->refused = 0;
-        log_warn(server->config.logger, "clients-at-capacity", "connections=%u; more are refused",
-            server->n_conns);
+        server_log(
+            server, LOG_WARN, "clients-at-capacity", "connections=%u; more are refused", server->n_conns);
     }
     server->refused++;
     turn_away(server, fd);
@@ -74,13 +66,13 @@ static bool of_one_connection(int error)
            error == EOPNOTSUPP || error == ENETUNREACH;
 }
 
-static void rest(struct rpc_server *server, int error)
+static void rest(struct server *server, int error)
 {
     uint64_t now_ms = uv_now(server->loop);
     bool news = server->out_of_files_ms == 0 || now_ms - server->out_of_files_ms >= SERVER_NO_FILES_MS;
     uv_poll_stop(&server->listener);
     if (!server->out_of_files && news) { /* clients that come again and again are no news */
-        log_error(server->config.logger, "accept-failed",
+        server_log(server, LOG_ERROR, "accept-failed",
             "error=\"%s\" connections=%u; new clients wait until it works again", strerror(error),
             server->n_conns);
         server->out_of_files_told = true;
@@ -91,7 +83,7 @@ static void rest(struct rpc_server *server, int error)
 
 static void on_acceptable(uv_poll_t *poll, int status, int events)
 {
-    struct rpc_server *server = poll->data;
+    struct server *server = poll->data;
     (void)status; /* an error of the socket's is what accept says, too */
     (void)events;
     for (unsigned i = 0; i < SERVER_ACCEPTS_A_TURN; i++) {
@@ -106,14 +98,14 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
             server->out_of_files = false;
             if (server->out_of_files_told) {
                 server->out_of_files_told = false;
-                log_info(server->config.logger, "accept-again", "connections=%u", server->n_conns);
+                server_log(server, LOG_INFO, "accept-again", "connections=%u", server->n_conns);
             }
             take_in(server, fd);
         }
     }
 }
 
-void server_listen_sweep(struct rpc_server *server)
+void server_listen_sweep(struct server *server)
 {
     if (server->closing) {
         return;
@@ -121,14 +113,14 @@ void server_listen_sweep(struct rpc_server *server)
     if (server->out_of_files) {
         uv_poll_start(&server->listener, UV_READABLE, on_acceptable);
     }
-    if (server->at_capacity && server->n_conns < server->config.connections_max) {
+    if (server->at_capacity && server->n_conns < server->limits.connections_max) {
         server->at_capacity = false;
-        log_info(server->config.logger, "clients-below-capacity", "connections=%u refused=%llu",
-            server->n_conns, (unsigned long long)server->refused);
+        server_log(server, LOG_INFO, "clients-below-capacity", "connections=%u refused=%llu", server->n_conns,
+            (unsigned long long)server->refused);
     }
 }
 
-void server_listen_close(struct rpc_server *server, uv_close_cb cb)
+void server_listen_close(struct server *server, uv_close_cb cb)
 {
     uv_poll_stop(&server->listener);
     uv_close((uv_handle_t *)&server->listener, cb);
@@ -213,7 +205,7 @@ static int listen_at(const char *text, char *errmsg, size_t errmsg_len)
     return fd;
 }
 
-enum status server_listen(struct rpc_server *server, const char *address, char *errmsg, size_t errmsg_len)
+enum status server_listen(struct server *server, const char *address, char *errmsg, size_t errmsg_len)
 {
     int fd = listen_at(address, errmsg, errmsg_len);
     if (fd < 0) {
