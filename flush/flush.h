@@ -6,11 +6,13 @@
 
 #include "proto/base/buf.h"
 #include "proto/limits.h"
+#include "proto/value_type.h"
 
 /* One key's newest value, to be upserted or deleted. Borrows from the cache state. */
 struct flush_row {
     struct bytes key;
-    struct bytes value;
+    struct bytes value; /* of a hash: fields (see fields.h) */
+    uint8_t type;       /* enum value_type */
     bool deleted;
     uint64_t version;
     uint64_t expires_at_ms; /* since 1970; 0: never */
@@ -28,6 +30,7 @@ struct flush_note {
 struct flush_quarantined {
     struct bytes key;
     struct bytes value;
+    uint8_t type; /* enum value_type */
     bool deleted;
     uint64_t version;
     uint64_t since_ms; /* since 1970: its oldest write that the database does not have */
@@ -58,12 +61,15 @@ struct flush_batch {
     bool isolate;         /* find the rows that the database refuses, and write the others */
     struct flush_note note;
     uint32_t upserts;
+    uint32_t hashes; /* of the upserts */
     uint32_t deletes;
     struct buf keys;     /* bytea[] */
-    struct buf values;   /* bytea[] */
+    struct buf values;   /* bytea[], NULL for a hash */
     struct buf versions; /* int8[] */
     struct buf expires;  /* timestamptz[], NULL for never */
-    struct buf deleted;  /* bytea[]: keys to delete */
+    struct buf fields;  /* bytea[]: JSON texts in UTF-8 (fields_json.h), NULL for a string; no element without
+                           hashes */
+    struct buf deleted; /* bytea[]: keys to delete */
 };
 
 /* Who we are to the database. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flush/fields_json.h"
 #include "flush/pg_array.h"
 #include "flush/pg_time.h"
 #include "proto/base/alloc.h"
@@ -14,6 +15,22 @@ static void append_expiry(struct buf *b, uint64_t expires_at_ms)
         pg_array_null(b);
     } else {
         pg_array_int8(b, pg_time_from_unix_ms(expires_at_ms));
+    }
+}
+
+/* Of a hash its fields are written, of a string its value. */
+static void append_value(struct flush_batch *b, const struct flush_row *row)
+{
+    if (row->type == VALUE_HASH) {
+        size_t at = pg_array_begin_element(&b->fields);
+        pg_array_null(&b->values);
+        fields_json_append(row->value, &b->fields);
+        pg_array_end_element(&b->fields, at);
+        return;
+    }
+    pg_array_bytes(&b->values, row->value);
+    if (b->hashes > 0) {
+        pg_array_null(&b->fields);
     }
 }
 
@@ -81,6 +98,7 @@ void flush_batch_init(struct flush_batch *b)
     buf_init(&b->values);
     buf_init(&b->versions);
     buf_init(&b->expires);
+    buf_init(&b->fields);
     buf_init(&b->deleted);
 }
 
@@ -90,6 +108,7 @@ void flush_batch_deinit(struct flush_batch *b)
     buf_deinit(&b->values);
     buf_deinit(&b->versions);
     buf_deinit(&b->expires);
+    buf_deinit(&b->fields);
     buf_deinit(&b->deleted);
 }
 
@@ -97,17 +116,23 @@ void flush_batch_deinit(struct flush_batch *b)
 static void reserve(struct flush_batch *b, const struct flush_row *rows, uint32_t n)
 {
     size_t keys = PG_ARRAY_HEADER_BYTES, values = PG_ARRAY_HEADER_BYTES, deleted = PG_ARRAY_HEADER_BYTES;
+    size_t fields = PG_ARRAY_HEADER_BYTES; /* at least: what its text needs more is for buf to find */
     for (uint32_t i = 0; i < n; i++) {
         if (rows[i].deleted) {
             deleted += 4 + rows[i].key.len;
         } else {
+            bool hash = rows[i].type == VALUE_HASH;
             keys += 4 + rows[i].key.len;
-            values += 4 + rows[i].value.len;
+            values += 4 + (hash ? 0 : rows[i].value.len);
+            fields += 4 + (hash ? rows[i].value.len : 0);
         }
     }
     buf_reserve(&b->keys, keys);
     buf_reserve(&b->values, values);
     buf_reserve(&b->deleted, deleted);
+    if (b->hashes > 0) {
+        buf_reserve(&b->fields, fields);
+    }
     buf_reserve(&b->versions, PG_ARRAY_HEADER_BYTES + (size_t)b->upserts * 12);
     buf_reserve(&b->expires, PG_ARRAY_HEADER_BYTES + (size_t)b->upserts * 12);
 }
@@ -122,6 +147,7 @@ void flush_batch_build(
     b->id = id;
     b->predecessor = predecessor;
     b->upserts = 0;
+    b->hashes = 0;
     b->deletes = 0;
     bool lasting = false;
     for (uint32_t i = 0; i < n; i++) {
@@ -133,14 +159,17 @@ void flush_batch_build(
             b->deletes++;
         } else {
             b->upserts++;
+            b->hashes += row->type == VALUE_HASH;
             lasting |= row->expires_at_ms == 0;
         }
     }
     reserve(b, rows, n);
     pg_array_begin(&b->keys, PG_ELEMENT_BYTEA, b->upserts, false);
-    pg_array_begin(&b->values, PG_ELEMENT_BYTEA, b->upserts, false);
+    pg_array_begin(&b->values, PG_ELEMENT_BYTEA, b->upserts, b->hashes > 0);
     pg_array_begin(&b->versions, PG_ELEMENT_INT8, b->upserts, false);
     pg_array_begin(&b->expires, PG_ELEMENT_TIMESTAMPTZ, b->upserts, lasting);
+    bool mixed = b->hashes > 0 && b->hashes < b->upserts;
+    pg_array_begin(&b->fields, PG_ELEMENT_BYTEA, b->hashes > 0 ? b->upserts : 0, mixed);
     pg_array_begin(&b->deleted, PG_ELEMENT_BYTEA, b->deletes, false);
     for (uint32_t i = 0; i < n; i++) {
         const struct flush_row *row = sorted[i].row;
@@ -148,12 +177,12 @@ void flush_batch_build(
             pg_array_bytes(&b->deleted, row->key);
         } else {
             pg_array_bytes(&b->keys, row->key);
-            pg_array_bytes(&b->values, row->value);
+            append_value(b, row);
             pg_array_int8(&b->versions, (int64_t)row->version);
             append_expiry(&b->expires, row->expires_at_ms);
         }
     }
     free(sorted);
     CHECK(!b->keys.failed && !b->values.failed && !b->versions.failed && !b->expires.failed &&
-          !b->deleted.failed);
+          !b->fields.failed && !b->deleted.failed);
 }

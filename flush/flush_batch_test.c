@@ -145,6 +145,49 @@ static void arrays_read_back_as_the_rows_sorted_by_key(void **state)
     flush_batch_deinit(&b);
 }
 
+static void a_hash_has_fields_and_no_value(void **state)
+{
+    (void)state;
+    static const char hash[] = "\1\0\0\0\1f\1\xff"; /* one field, f */
+    struct flush_row rows[] = {
+        row("c", 1, "string", 3, 0), row("b", 1, "", 2, 0), row("a", 1, "", 1, 0), row("d", 1, "", 4, 0)};
+    rows[1].type = rows[3].type = VALUE_HASH;
+    rows[1].value = bytes_of(hash, sizeof hash - 1);
+    rows[3].deleted = true; /* of which the type means nothing */
+    struct flush_batch b;
+    struct reader values, fields;
+    struct bytes none;
+    uint32_t nulls;
+    flush_batch_init(&b);
+    flush_batch_build(&b, 2, 1, rows, 4);
+    assert_int_equal(b.upserts, 3);
+    assert_int_equal(b.hashes, 1);
+    assert_int_equal(read_header(&values, &b.values, 17, &nulls), 3);
+    assert_int_equal(nulls, 1);
+    assert_int_equal(read_header(&fields, &b.fields, 17, &nulls), 3);
+    assert_int_equal(nulls, 1);
+    expect_bytes(&values, "", 0);
+    assert_false(read_element(&fields, &none));
+    assert_false(read_element(&values, &none));
+    expect_bytes(&fields, "{\"f\":\"\\\\xff\"}", 13);
+    expect_bytes(&values, "string", 6);
+    assert_false(read_element(&fields, &none));
+    assert_int_equal(values.left + fields.left, 0);
+    flush_batch_deinit(&b);
+    /* Hashes only; and none, when the array of fields has no elements. */
+    flush_batch_build(&b, 2, 1, rows + 1, 1);
+    assert_int_equal(read_header(&fields, &b.fields, 17, &nulls), 1);
+    assert_int_equal(nulls, 0);
+    flush_batch_deinit(&b);
+    flush_batch_build(&b, 2, 1, rows, 1);
+    assert_int_equal(b.hashes, 0);
+    assert_int_equal(read_header(&fields, &b.fields, 17, &nulls), 0);
+    assert_int_equal(nulls, 0);
+    read_header(&values, &b.values, 17, &nulls);
+    assert_int_equal(nulls, 0);
+    flush_batch_deinit(&b);
+}
+
 static void an_empty_list_is_an_array_without_dimensions(void **state)
 {
     (void)state;
@@ -291,6 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arrays_read_back_as_the_rows_sorted_by_key),
+        cmocka_unit_test(a_hash_has_fields_and_no_value),
         cmocka_unit_test(an_empty_list_is_an_array_without_dimensions),
         cmocka_unit_test(the_batch_keeps_its_bytes_when_the_rows_change),
         cmocka_unit_test(the_flag_for_nulls_is_set_only_when_some_row_lasts),

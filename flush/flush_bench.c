@@ -1,5 +1,6 @@
-/* How many rows a second does PostgreSQL take, in which form? Measures the flush's own statement against its
- * alternatives, on a private server, 100,000 rows with keys of 16 bytes and values of 100. Not run by ctest.
+/* How many rows a second does PostgreSQL take, in which form? Measures the flush's own statements against
+ * their alternatives, on a private server, 100,000 rows with keys of 16 bytes and values of 100, or hashes of
+ * 5 fields with together as many. Not run by ctest.
  *
  *     flush/flush_bench [SECONDS_PER_CELL]     (default 1)
  *
@@ -15,13 +16,15 @@
 #include "flush/pg_test_server.h"
 #include "flush/schema.h"
 #include "proto/base/alloc.h"
+#include "proto/fields.h"
 
-enum { ROWS = 100000, KEY_BYTES = 16, VALUE_BYTES = 100 };
+enum { ROWS = 100000, KEY_BYTES = 16, VALUE_BYTES = 100, FIELDS = 5 };
 
 static PGconn *conn;
 static uint32_t random_state = 1;
 static uint8_t keys[ROWS][KEY_BYTES];
 static uint8_t value[VALUE_BYTES];
+static struct buf hash;
 static double spent_s; /* in the database; building what is sent is not counted */
 
 static uint32_t next_random(void)
@@ -59,13 +62,14 @@ static void prepare(const char *name, const char *sql, int n, const Oid *types)
 
 static void execute_batch(const char *name, const struct flush_batch *b)
 {
-    const char *const values[] = {
-        (char *)b->keys.data, (char *)b->values.data, (char *)b->versions.data, (char *)b->expires.data};
-    const int lengths[] = {(int)b->keys.len, (int)b->values.len, (int)b->versions.len, (int)b->expires.len};
-    const int formats[] = {1, 1, 1, 1};
+    const char *const values[] = {(char *)b->keys.data, (char *)b->values.data, (char *)b->versions.data,
+        (char *)b->expires.data, (char *)b->fields.data};
+    const int lengths[] = {
+        (int)b->keys.len, (int)b->values.len, (int)b->versions.len, (int)b->expires.len, (int)b->fields.len};
+    const int formats[] = {1, 1, 1, 1, 1};
     double start = now_s();
     run("BEGIN");
-    must(PQexecPrepared(conn, name, 4, values, lengths, formats, 1));
+    must(PQexecPrepared(conn, name, b->hashes > 0 ? 5 : 4, values, lengths, formats, 1));
     run("COMMIT");
     spent_s += now_s() - start;
 }
@@ -120,6 +124,36 @@ static void by_unnest_unsorted(struct flush_row *rows, uint32_t n)
     with_arrays("upsert", rows, n, false);
 }
 
+static void by_hashes(struct flush_row *rows, uint32_t n)
+{
+    with_arrays("upsert_hashes", rows, n, true);
+}
+
+/* The array that PostgreSQL would take as jsonb[]: of each element a version and the text. */
+static void by_jsonb(struct flush_row *rows, uint32_t n)
+{
+    enum { HEADER_BYTES = 20, OID_JSONB = 3802 };
+    struct flush_batch b;
+    struct buf jsonb;
+    build(&b, rows, n);
+    buf_init(&jsonb);
+    buf_append(&jsonb, b.fields.data, HEADER_BYTES);
+    for (int i = 0; i < 4; i++) {
+        jsonb.data[8 + i] = (uint8_t)(OID_JSONB >> (24 - 8 * i));
+    }
+    for (size_t at = HEADER_BYTES; at < b.fields.len;) {
+        uint32_t len = load_be32(b.fields.data + at);
+        buf_append_be32(&jsonb, len + 1);
+        buf_append_u8(&jsonb, 1);
+        buf_append(&jsonb, b.fields.data + at + 4, len);
+        at += 4 + (size_t)len;
+    }
+    buf_deinit(&b.fields);
+    buf_move(&b.fields, &jsonb);
+    execute_batch("upsert_jsonb", &b);
+    flush_batch_deinit(&b);
+}
+
 static void by_merge(struct flush_row *rows, uint32_t n)
 {
     with_arrays("merge", rows, n, true);
@@ -149,7 +183,7 @@ static void by_copy(struct flush_row *rows, uint32_t n)
     double start = now_s();
     run("BEGIN");
     run("TRUNCATE staging");
-    must(PQexec(conn, "COPY staging FROM STDIN (FORMAT binary)"));
+    must(PQexec(conn, "COPY staging (key, value, version, expires_at) FROM STDIN (FORMAT binary)"));
     if (PQputCopyData(conn, (const char *)out.data, (int)out.len) != 1 || PQputCopyEnd(conn, NULL) != 1) {
         fprintf(stderr, "%s", PQerrorMessage(conn));
         exit(1);
@@ -202,25 +236,37 @@ static const struct {
     const char *name;
     void (*apply)(struct flush_row *rows, uint32_t n);
     bool inserts; /* can add rows */
+    bool hashes;
 } forms[] = {
-    {"unnest + ON CONFLICT, sorted (ours)", by_unnest_sorted, true},
-    {"unnest + ON CONFLICT, unsorted", by_unnest_unsorted, true},
-    {"MERGE, sorted", by_merge, true},
-    {"UPDATE .. FROM unnest, sorted", by_update_from, false},
-    {"COPY to temp + one statement", by_copy, true},
-    {"single rows, prepared, pipelined", by_single_rows, true},
+    {"unnest + ON CONFLICT, sorted (ours)", by_unnest_sorted, true, false},
+    {"unnest + ON CONFLICT, unsorted", by_unnest_unsorted, true, false},
+    {"MERGE, sorted", by_merge, true, false},
+    {"UPDATE .. FROM unnest, sorted", by_update_from, false, false},
+    {"COPY to temp + one statement", by_copy, true, false},
+    {"single rows, prepared, pipelined", by_single_rows, true, false},
+    {"hashes, as text in bytea[] (ours)", by_hashes, true, true},
+    {"hashes, in jsonb[]", by_jsonb, true, true},
 };
 
 /* ---- measuring ---- */
 
 static void prepare_all(void)
 {
-    static const Oid arrays[] = {
-        PG_OID_BYTEA_ARRAY, PG_OID_BYTEA_ARRAY, PG_OID_INT8_ARRAY, PG_OID_TIMESTAMPTZ_ARRAY};
+    static const Oid arrays[] = {PG_OID_BYTEA_ARRAY, PG_OID_BYTEA_ARRAY, PG_OID_INT8_ARRAY,
+        PG_OID_TIMESTAMPTZ_ARRAY, PG_OID_BYTEA_ARRAY};
     static const Oid scalars[] = {PG_OID_BYTEA, PG_OID_BYTEA, PG_OID_INT8, PG_OID_TIMESTAMPTZ};
     char *upsert = schema_sql(SCHEMA_UPSERT, "wb");
     prepare("upsert", upsert, 4, arrays);
     free(upsert);
+    char *upsert_hashes = schema_sql(SCHEMA_UPSERT_HASHES, "wb");
+    prepare("upsert_hashes", upsert_hashes, 5, arrays);
+    free(upsert_hashes);
+    prepare("upsert_jsonb",
+        "INSERT INTO wb.entry AS e (key, value, version, expires_at, fields)"
+        " SELECT * FROM unnest($1, $2, $3, $4, $5::jsonb[]) ON CONFLICT (key) DO UPDATE SET value = "
+        "excluded.value,"
+        " version = excluded.version, expires_at = excluded.expires_at, fields = excluded.fields",
+        4, arrays);
     prepare("merge",
         "MERGE INTO wb.entry AS e USING unnest($1, $2, $3, $4) AS n (key, value, version, expires_at) ON "
         "e.key = n.key"
@@ -254,16 +300,19 @@ static void shuffle(uint32_t *order)
 /* Rows a second. Updates go over all rows in a random order; inserts fill an empty table with them. */
 static double measure(size_t form, bool insert, uint32_t batch, double seconds)
 {
+    bool hashes = forms[form].hashes;
+    struct bytes content = hashes ? buf_bytes(&hash) : bytes_of(value, VALUE_BYTES);
+    uint8_t type = hashes ? VALUE_HASH : VALUE_STRING;
     static uint32_t order[ROWS];
     static struct flush_row rows[ROWS];
     run("TRUNCATE wb.entry");
     for (uint32_t i = 0; i < ROWS; i++) {
         order[i] = i;
         rows[i] = (struct flush_row){
-            .key = bytes_of(keys[i], KEY_BYTES), .value = bytes_of(value, VALUE_BYTES), .version = i};
+            .key = bytes_of(keys[i], KEY_BYTES), .value = content, .type = type, .version = i};
     }
     if (!insert) {
-        by_unnest_sorted(rows, ROWS);
+        (hashes ? by_hashes : by_unnest_sorted)(rows, ROWS);
         run("VACUUM ANALYZE wb.entry");
     }
     static struct flush_row part[ROWS];
@@ -279,7 +328,8 @@ static double measure(size_t form, bool insert, uint32_t batch, double seconds)
         }
         for (uint32_t i = 0; i < batch; i++) {
             part[i] = (struct flush_row){.key = bytes_of(keys[order[at + i]], KEY_BYTES),
-                .value = bytes_of(value, VALUE_BYTES),
+                .value = content,
+                .type = type,
                 .version = done + i};
         }
         at += batch;
@@ -314,6 +364,17 @@ int main(int argc, char **argv)
     for (int i = 0; i < VALUE_BYTES; i++) {
         value[i] = (uint8_t)next_random();
     }
+    fields_begin(&hash);
+    for (int i = 0; i < FIELDS; i++) {
+        char name[32];
+        uint8_t text[VALUE_BYTES / FIELDS];
+        snprintf(name, sizeof name, "field%d", i);
+        for (size_t j = 0; j < sizeof text; j++) {
+            text[j] = (uint8_t)('a' + next_random() % 26);
+        }
+        fields_add(&hash, bytes_from_text(name), bytes_of(text, sizeof text));
+    }
+    fields_end(&hash, FIELDS);
     prepare_all();
     printf("rows/s, %d rows, key %d bytes, value %d bytes\n\n%-38s", ROWS, KEY_BYTES, VALUE_BYTES, "");
     for (size_t b = 0; b < sizeof batches / sizeof batches[0]; b++) {
@@ -334,6 +395,7 @@ int main(int argc, char **argv)
             printf("\n");
         }
     }
+    buf_deinit(&hash);
     PQfinish(conn);
     pg_test_server_destroy(&server);
     return 0;

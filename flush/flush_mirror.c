@@ -2,28 +2,12 @@
 
 #include <stdlib.h>
 
+#include "flush/fields_json.h"
 #include "flush/pg_array.h"
 #include "flush/pg_time.h"
+#include "flush/utf8.h"
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
-
-/* How many bytes at @p are one character of UTF-8? 0: none. Neither longer forms than needed, nor halves of
- * surrogates, nor what is above U+10FFFF: PostgreSQL's pg_utf8_islegal refuses them. */
-static size_t character_bytes(const uint8_t *p, size_t left)
-{
-    size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : 4;
-    if ((p[0] >= 0x80 && p[0] < 0xc2) || p[0] > 0xf4 || n > left) {
-        return 0;
-    }
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool refused = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-                   (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
-    return refused ? 0 : n;
-}
 
 static void append_text(struct buf *b, const char *text)
 {
@@ -32,7 +16,7 @@ static void append_text(struct buf *b, const char *text)
     pg_array_bytes(b, from);
     uint8_t *at = b->data + start + 4;
     for (size_t i = 0; !b->failed && i < from.len;) {
-        size_t n = character_bytes(at + i, from.len - i);
+        size_t n = utf8_character_bytes(at + i, from.len - i);
         if (n == 0) {
             at[i] = '?';
             n = 1;
@@ -41,14 +25,35 @@ static void append_text(struct buf *b, const char *text)
     }
 }
 
-static void append_row(struct flush_mirror_arrays *a, const struct flush_quarantined *row, bool show_value)
+/* What is shown of a row's value. */
+enum shown { SHOWN_NOTHING, SHOWN_VALUE, SHOWN_FIELDS };
+
+/* How many bytes are needed to show it. @room is for whatever use. */
+static size_t shown_bytes(const struct flush_quarantined *row, struct buf *room)
+{
+    if (row->type != VALUE_HASH) {
+        return row->value.len;
+    }
+    buf_clear(room);
+    fields_json_append(row->value, room);
+    return room->len;
+}
+
+static void append_row(struct flush_mirror_arrays *a, const struct flush_quarantined *row, enum shown shown)
 {
     pg_array_bytes(&a->keys, row->key);
     pg_array_bool(&a->deleted, row->deleted);
-    if (show_value) {
+    if (shown == SHOWN_VALUE) {
         pg_array_bytes(&a->values, row->value);
     } else {
         pg_array_null(&a->values);
+    }
+    if (shown == SHOWN_FIELDS) {
+        size_t at = pg_array_begin_element(&a->fields);
+        fields_json_append(row->value, &a->fields);
+        pg_array_end_element(&a->fields, at);
+    } else {
+        pg_array_null(&a->fields);
     }
     if (row->deleted) {
         pg_array_null(&a->value_bytes);
@@ -79,22 +84,33 @@ void flush_mirror_init(struct flush_mirror_arrays *a, const struct flush_mirror 
         {&a->attempts, PG_ELEMENT_INT4},
         {&a->since, PG_ELEMENT_TIMESTAMPTZ},
         {&a->refused_at, PG_ELEMENT_TIMESTAMPTZ},
+        {&a->fields, PG_ELEMENT_BYTEA},
     };
     uint32_t n = mirror->n > FLUSH_MIRROR_MAX ? FLUSH_MIRROR_MAX : mirror->n;
-    size_t shown_bytes = 0;
-    bool *shown = xcalloc(n == 0 ? 1 : n, sizeof *shown), values_null = false, bytes_null = false;
+    size_t left = FLUSH_MIRROR_VALUE_BYTES_MAX;
+    enum shown *shown = xcalloc(n == 0 ? 1 : n, sizeof *shown);
+    bool values_null = false, bytes_null = false, fields_null = false;
+    struct buf room;
+    buf_init(&room);
     for (uint32_t i = 0; i < n; i++) {
         const struct flush_quarantined *row = &mirror->rows[i];
-        shown[i] = !row->deleted && row->value.len <= FLUSH_MIRROR_VALUE_BYTES_MAX - shown_bytes;
-        shown_bytes += shown[i] ? row->value.len : 0;
-        values_null |= !shown[i];
+        size_t bytes = row->deleted ? 0 : shown_bytes(row, &room);
+        if (!row->deleted && bytes <= left) {
+            shown[i] = row->type == VALUE_HASH ? SHOWN_FIELDS : SHOWN_VALUE;
+            left -= bytes;
+        }
+        values_null |= shown[i] != SHOWN_VALUE;
+        fields_null |= shown[i] != SHOWN_FIELDS;
         bytes_null |= row->deleted;
     }
+    CHECK(!room.failed);
+    buf_deinit(&room);
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
         struct buf *array = arrays[i].array;
         buf_init(array);
         pg_array_begin(array, arrays[i].type, n,
-            (array == &a->values && values_null) || (array == &a->value_bytes && bytes_null));
+            (array == &a->values && values_null) || (array == &a->value_bytes && bytes_null) ||
+                (array == &a->fields && fields_null));
     }
     for (uint32_t i = 0; i < n; i++) {
         append_row(a, &mirror->rows[i], shown[i]);
@@ -108,7 +124,7 @@ void flush_mirror_init(struct flush_mirror_arrays *a, const struct flush_mirror 
 void flush_mirror_deinit(struct flush_mirror_arrays *a)
 {
     struct buf *const arrays[] = {&a->keys, &a->deleted, &a->values, &a->value_bytes, &a->versions,
-        &a->sqlstates, &a->messages, &a->attempts, &a->since, &a->refused_at};
+        &a->sqlstates, &a->messages, &a->attempts, &a->since, &a->refused_at, &a->fields};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
         buf_deinit(arrays[i]);
     }

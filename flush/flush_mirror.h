@@ -8,7 +8,7 @@
 struct flush_mirror_arrays {
     struct buf keys;        /* bytea[] */
     struct buf deleted;     /* bool[] */
-    struct buf values;      /* bytea[], NULL where deleted, or where there are too many bytes */
+    struct buf values;      /* bytea[], NULL where deleted, of a hash, or where there are too many bytes */
     struct buf value_bytes; /* int4[], NULL where deleted */
     struct buf versions;    /* int8[] */
     struct buf sqlstates;   /* text[] */
@@ -16,9 +16,11 @@ struct flush_mirror_arrays {
     struct buf attempts;    /* int4[] */
     struct buf since;       /* timestamptz[] */
     struct buf refused_at;  /* timestamptz[] */
+    struct buf fields; /* bytea[]: of a hash its JSON text in UTF-8 (fields_json.h), unless too many bytes */
 };
 
-/* Values are shown, in the order of the rows, as long as they are together no longer than this. */
+/* Values are shown, in the order of the rows, as long as they, or hashes' JSON texts, are together no longer
+ * than this. */
 enum { FLUSH_MIRROR_VALUE_BYTES_MAX = 16 * 1024 * 1024 };
 
 /* Of @mirror the first FLUSH_MIRROR_MAX rows. Texts that are not UTF-8 are shown with '?' in place of the

@@ -9,6 +9,7 @@
 #include "flush/flush_mirror.h"
 #include "flush/pg_time.h"
 #include "proto/base/alloc.h"
+#include "proto/fields.h"
 
 /* A reader that is written from the format's description. */
 struct reader {
@@ -114,6 +115,85 @@ static void rows_become_arrays_of_their_columns(void **state)
     flush_mirror_deinit(&a);
 }
 
+/* One of one field, which is @value. */
+static void make_hash(struct buf *out, struct bytes value)
+{
+    buf_init(out);
+    fields_begin(out);
+    fields_add(out, bytes_from_text("f"), value);
+    fields_end(out, 1);
+}
+
+static void a_hash_is_shown_by_its_fields(void **state)
+{
+    (void)state;
+    struct buf hash;
+    make_hash(&hash, bytes_from_text("\xff"));
+    const struct flush_quarantined rows[] = {
+        {.key = bytes_from_text("a"), .value = bytes_from_text("one"), .sqlstate = "", .message = ""},
+        {.key = bytes_from_text("b"),
+            .value = buf_bytes(&hash),
+            .type = VALUE_HASH,
+            .sqlstate = "",
+            .message = ""},
+        {.key = bytes_from_text("c"), .type = VALUE_HASH, .deleted = true, .sqlstate = "", .message = ""},
+    };
+    for (uint32_t first = 0; first < 2; first++) {
+        struct flush_mirror_arrays a;
+        struct reader r;
+        bool nulls;
+        flush_mirror_init(&a, &(struct flush_mirror){.rows = rows + first, .n = first == 0 ? 3 : 1});
+        assert_int_equal(read_header(&r, &a.fields, 17, &nulls), first == 0 ? 3 : 1);
+        assert_true(nulls == (first == 0));
+        if (first == 0) {
+            assert_null(read_element(&r).data);
+        }
+        assert_true(bytes_equal(read_element(&r), bytes_from_text("{\"f\":\"\\\\xff\"}")));
+        if (first == 0) {
+            assert_null(read_element(&r).data);
+        }
+        assert_int_equal(r.left, 0);
+        assert_int_equal(read_header(&r, &a.values, 17, &nulls), first == 0 ? 3 : 1);
+        assert_true(nulls);
+        assert_int_equal(read_header(&r, &a.value_bytes, 23, &nulls), first == 0 ? 3 : 1);
+        if (first == 0) {
+            assert_int_equal(load_be32(read_element(&r).data), 3);
+        }
+        assert_int_equal(load_be32(read_element(&r).data), hash.len);
+        flush_mirror_deinit(&a);
+    }
+    buf_deinit(&hash);
+}
+
+/* What counts is what is sent: two digits for each byte. */
+static void only_so_much_is_shown_of_hashes(void **state)
+{
+    (void)state;
+    enum { BIG = 1024 * 1024 - 64, FIT = FLUSH_MIRROR_VALUE_BYTES_MAX / (2 * BIG) };
+    struct flush_quarantined rows[FIT + 2];
+    uint8_t *value = xcalloc(1, BIG);
+    struct buf hash;
+    make_hash(&hash, bytes_of(value, BIG));
+    for (uint32_t i = 0; i < FIT + 2; i++) {
+        rows[i] = (struct flush_quarantined){.key = bytes_from_text("k"), .sqlstate = "", .message = ""};
+        rows[i].value = i <= FIT ? buf_bytes(&hash) : bytes_from_text("a string");
+        rows[i].type = i <= FIT ? VALUE_HASH : VALUE_STRING;
+    }
+    struct flush_mirror_arrays a;
+    struct reader fields, values;
+    bool nulls;
+    flush_mirror_init(&a, &(struct flush_mirror){.rows = rows, .n = FIT + 2});
+    assert_int_equal(read_header(&fields, &a.fields, 17, &nulls), FIT + 2);
+    assert_int_equal(read_header(&values, &a.values, 17, &nulls), FIT + 2);
+    for (uint32_t i = 0; i < FIT + 2; i++) {
+        assert_true((read_element(&fields).data != NULL) == (i < FIT));
+        assert_true((read_element(&values).data != NULL) == (i == FIT + 1));
+    }
+    flush_mirror_deinit(&a);
+    buf_deinit(&hash);
+    free(value);
+}
+
 static void an_empty_quarantine_is_arrays_without_elements(void **state)
 {
     (void)state;
@@ -196,6 +276,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_become_arrays_of_their_columns),
+        cmocka_unit_test(a_hash_is_shown_by_its_fields),
+        cmocka_unit_test(only_so_much_is_shown_of_hashes),
         cmocka_unit_test(an_empty_quarantine_is_arrays_without_elements),
         cmocka_unit_test(only_so_much_is_shown),
         cmocka_unit_test(what_is_not_utf8_is_replaced),

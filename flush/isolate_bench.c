@@ -121,7 +121,7 @@ int main(int argc, char **argv)
     run("CREATE TEMP TABLE batch (keys bytea[], vals bytea[], versions bigint[], expires timestamptz[])");
     char *pattern = flush_error_row_pattern(), bisection[256], by_row[256];
     snprintf(bisection, sizeof bisection,
-        "wb.flush_isolate(b.keys, b.vals, b.versions, b.expires, '{}', '%s', false, 4)", pattern);
+        "wb.flush_isolate(b.keys, b.vals, b.versions, b.expires, '{}', '{}', '%s', false, 4)", pattern);
     snprintf(by_row, sizeof by_row, "wb.by_savepoints(b.keys, b.vals, b.versions, b.expires, '%s')", pattern);
     printf("%-8s%-8s%14s%12s%14s%12s\n", "rows", "bad", "bisection ms", "tries", "savepoints ms", "tries");
     for (size_t b = 0; b < sizeof batches / sizeof batches[0]; b++) {

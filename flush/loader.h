@@ -5,8 +5,9 @@
 #include "flush/flush.h"
 
 struct load_row {
-    struct bytes key; /* borrowed until the event returns */
-    struct bytes value;
+    struct bytes key;   /* borrowed until the event returns */
+    struct bytes value; /* of a hash: fields (see fields.h), valid ones */
+    uint8_t type;       /* enum value_type */
     uint64_t version;
     uint64_t expires_at_ms; /* 0: never */
 };
@@ -22,7 +23,7 @@ struct load_result {
     const struct bytes *later; /* ask again: what they have did not fit, or was not looked at */
     uint32_t later_n;
     const struct bytes *bad; /* keys with a row that this cache cannot have written (no value, one that is too
-                                long, no version, one below 1) */
+                                long, fields that are no hash, no version, one below 1) */
     uint32_t bad_n;
     bool fence_found; /* a fence row of our cluster and group count */
     bool in_recovery; /* a standby answered: conclude nothing, treat as down */

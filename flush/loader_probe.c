@@ -53,6 +53,10 @@ static void record_row(struct loader_probe *w, struct loader_answer *a, const st
     a->version_sum += row->version;
     a->value_bytes += row->value.len;
     a->expires_at_ms = row->expires_at_ms;
+    a->type = row->type;
+    if (w->on_row != NULL) {
+        w->on_row(w->on_row_data, row);
+    }
     size_t len = row->value.len < sizeof a->value - 1 ? row->value.len : sizeof a->value - 1;
     memcpy(a->value, row->value.data, len);
     a->value[len] = '\0';

@@ -16,7 +16,8 @@ struct loader_answer {
     uint64_t version_sum;
     uint64_t value_bytes;   /* of all rows */
     uint64_t expires_at_ms; /* of the last row */
-    char value[32];         /* of the last row, the beginning */
+    uint8_t type;           /* of the last row */
+    char value[32];         /* likewise, the beginning */
     /* the first of later, of bad, or of what a search found, with a 0 behind */
     uint32_t keys_n;
     char keys[LOADER_PROBE_KEYS][8];
@@ -30,6 +31,8 @@ struct loader_probe {
     unsigned again;           /* loads of "a" to start from inside events, with the last tokens */
     struct flush_identity id; /* of the loads */
     struct loader_answer answers[LOADER_PROBE_TOKENS];
+    void (*on_row)(void *data, const struct load_row *row); /* called for each row; or NULL */
+    void *on_row_data;
     /* where each loaded version, that below the bound, is counted; or NULL */
     uint8_t *seen;
     uint64_t seen_n;

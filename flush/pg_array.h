@@ -40,6 +40,21 @@ static inline void pg_array_bytes(struct buf *b, struct bytes element)
     }
 }
 
+/* An element that is appended piece by piece: its beginning, to be given to pg_array_end_element. */
+static inline size_t pg_array_begin_element(struct buf *b)
+{
+    size_t at = b->len;
+    buf_append_be32(b, 0);
+    return at;
+}
+
+static inline void pg_array_end_element(struct buf *b, size_t at)
+{
+    if (!b->failed) {
+        store_be32(b->data + at, (uint32_t)(b->len - at - 4));
+    }
+}
+
 static inline void pg_array_int8(struct buf *b, int64_t v)
 {
     buf_append_be32(b, 8);

@@ -37,6 +37,7 @@ struct pg_fence {
 #define PG_STATEMENT_BEGIN         "wb_begin"
 #define PG_STATEMENT_ADVANCE       "wb_advance"
 #define PG_STATEMENT_UPSERT        "wb_upsert"
+#define PG_STATEMENT_UPSERT_HASHES "wb_upsert_hashes"
 #define PG_STATEMENT_DELETE        "wb_delete"
 #define PG_STATEMENT_ISOLATE       "wb_isolate"
 #define PG_STATEMENT_MIRROR_DELETE "wb_mirror_delete"

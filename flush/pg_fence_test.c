@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "flush/flusher_probe.h"
+#include "flush/schema.h"
 
 static struct pg_test_server server;
 
@@ -55,7 +56,7 @@ static void an_empty_database_is_inspected_claimed_and_taken(void **state)
     claim_empty(&p, &id);
     assert_int_equal(
         number("SELECT count(*) FROM wb.flush_state WHERE last_batch = 0 AND group_count = 3"), 3);
-    assert_int_equal(number("SELECT schema_version FROM wb.meta"), 3);
+    assert_int_equal(number("SELECT schema_version FROM wb.meta"), SCHEMA_VERSION);
     assert_int_equal(
         number("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'wbcache node=7 group=2'"), 1);
     probe_take(&p, &id, 5);

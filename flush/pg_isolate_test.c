@@ -80,7 +80,7 @@ static int64_t tries(unsigned n, const char *bad)
         "CREATE TEMP TABLE found ON COMMIT DROP AS SELECT f.* FROM (SELECT array_agg(key ORDER BY i) AS keys,"
         " array_agg(CASE WHEN bad THEN 'bad'::bytea ELSE '' END ORDER BY i) AS vals,"
         " array_agg(i::bigint ORDER BY i) AS versions, array_agg(NULL::timestamptz) AS expires FROM r) AS a,"
-        " wb.flush_isolate(a.keys, a.vals, a.versions, a.expires, '{}', '%s', false, 4) AS f;"
+        " wb.flush_isolate(a.keys, a.vals, a.versions, a.expires, '{}', '{}', '%s', false, 4) AS f;"
         "SELECT CASE WHEN (SELECT coalesce(array_agg(key ORDER BY i), '{}') FROM r WHERE bad) = bad_keys"
         " AND (SELECT count(*) FROM r WHERE NOT bad) = (SELECT count(*) FROM wb.entry) THEN tries ELSE -1 END"
         " FROM found",

@@ -2,10 +2,12 @@
 
 #include <stdlib.h>
 
+#include "flush/fields_json.h"
 #include "flush/pg_param.h"
 #include "flush/pg_result.h"
 #include "flush/pg_time.h"
 #include "proto/base/alloc.h"
+#include "proto/base/check.h"
 
 /* The columns of SCHEMA_LOAD. */
 enum {
@@ -15,10 +17,12 @@ enum {
     LOAD_VALUE_BYTES,
     LOAD_VALUE,
     LOAD_VERSION,
-    LOAD_EXPIRES
+    LOAD_EXPIRES,
+    LOAD_IS_HASH,
+    LOAD_FIELDS
 };
-static const Oid load_types[] = {
-    PG_OID_BOOL, PG_OID_INT8, PG_OID_BYTEA, PG_OID_INT4, PG_OID_BYTEA, PG_OID_INT8, PG_OID_TIMESTAMPTZ};
+static const Oid load_types[] = {PG_OID_BOOL, PG_OID_INT8, PG_OID_BYTEA, PG_OID_INT4, PG_OID_BYTEA,
+    PG_OID_INT8, PG_OID_TIMESTAMPTZ, PG_OID_BOOL, PG_OID_TEXT_ARRAY};
 
 /* The columns of SCHEMA_FIND_EXPIRED. */
 enum { EXPIRED_IN_RECOVERY, EXPIRED_KEY };
@@ -52,43 +56,136 @@ static bool read_expiry(const PGresult *result, int row, uint64_t *expires_at_ms
     return true;
 }
 
-/* False when the server cannot have said this. */
-static bool read_row(struct pg_load_answer *a, const PGresult *result, int i, uint32_t value_bytes_max)
+/* Its value was too long for this answer. */
+static void leave_out(struct pg_load_answer *a, struct bytes key)
 {
-    struct load_row row;
-    int32_t value_bytes;
-    int64_t version;
-    if (!pg_result_bytes(result, i, LOAD_KEY, &row.key)) {
-        return false;
-    }
-    /* The constraints may have been dropped, and rows written by hand. */
-    if (!pg_result_int4(result, i, LOAD_VALUE_BYTES, &value_bytes) || value_bytes > LIMIT_VALUE_BYTES ||
-        !pg_result_int8(result, i, LOAD_VERSION, &version) || version < 1) {
-        a->bad[a->result.bad_n++] = row.key;
+    a->left_out++;
+    pg_load_answer_add_later(a, key);
+}
+
+static void add_bad(struct pg_load_answer *a, struct bytes key)
+{
+    a->bad[a->result.bad_n++] = key;
+}
+
+/* The value of a string that was to be no longer than @bytes_max. False when the server cannot have said
+ * this. */
+static bool read_string(
+    struct pg_load_answer *a, const PGresult *result, int i, uint32_t bytes_max, struct load_row *row)
+{
+    int32_t bytes;
+    if (!pg_result_int4(result, i, LOAD_VALUE_BYTES, &bytes) || bytes > LIMIT_VALUE_BYTES) {
+        add_bad(a, row->key);
         return true;
     }
-    if (value_bytes < 0) {
+    if (bytes < 0 || ((uint32_t)bytes > bytes_max && !pg_result_is_null(result, i, LOAD_VALUE))) {
         return false;
     }
-    if ((uint32_t)value_bytes > value_bytes_max) {
-        if (!pg_result_is_null(result, i, LOAD_VALUE)) {
-            return false;
-        }
-        a->left_out++;
-        pg_load_answer_add_later(a, row.key);
+    if ((uint32_t)bytes > bytes_max) {
+        leave_out(a, row->key);
         return true;
     }
-    row.version = (uint64_t)version;
-    if (!pg_result_bytes(result, i, LOAD_VALUE, &row.value) || row.value.len != (size_t)value_bytes ||
-        !read_expiry(result, i, &row.expires_at_ms)) {
+    if (!pg_result_bytes(result, i, LOAD_VALUE, &row->value) || row->value.len != (size_t)bytes) {
         return false;
     }
-    a->rows[a->result.n++] = row;
+    row->type = VALUE_STRING;
+    a->rows[a->result.n++] = *row;
     return true;
 }
 
+static bool take_be32(struct bytes *from, uint32_t *out)
+{
+    if (from->len < 4) {
+        return false;
+    }
+    *out = load_be32(from->data);
+    *from = bytes_of(from->data + 4, from->len - 4);
+    return true;
+}
+
+/* The elements of PostgreSQL's binary array of @n names with their values, as array_send writes it: malloc'd
+ * for the caller, borrowing from @array; with none *@n is 0. NULL when it is no such array. */
+static struct bytes *read_texts(struct bytes array, uint32_t *n)
+{
+    uint32_t dimensions, nulls, type, per_name, lower[2];
+    if (!take_be32(&array, &dimensions) || !take_be32(&array, &nulls) || !take_be32(&array, &type) ||
+        type != PG_OID_TEXT) {
+        return NULL;
+    }
+    *n = 0;
+    if (dimensions == 0) {
+        return xcalloc(1, sizeof(struct bytes));
+    }
+    if (dimensions != 2 || !take_be32(&array, n) || !take_be32(&array, &lower[0]) ||
+        !take_be32(&array, &per_name) || !take_be32(&array, &lower[1]) || per_name != 2 ||
+        *n > array.len / 8) {
+        return NULL;
+    }
+    struct bytes *texts = xcalloc(2 * (size_t)*n + 1, sizeof *texts);
+    for (size_t i = 0; i < 2 * (size_t)*n; i++) {
+        uint32_t len;
+        if (!take_be32(&array, &len) || len > array.len) { /* the length of NULL is larger than any */
+            free(texts);
+            return NULL;
+        }
+        texts[i] = bytes_of(array.data, len);
+        array = bytes_of(array.data + len, array.len - len);
+    }
+    return texts;
+}
+
+/* The same of a hash. */
+static bool read_hash(
+    struct pg_load_answer *a, const PGresult *result, int i, uint32_t bytes_max, struct load_row *row)
+{
+    struct bytes array;
+    if (!pg_result_is_null(result, i, LOAD_VALUE_BYTES) || pg_result_is_null(result, i, LOAD_FIELDS)) {
+        add_bad(a, row->key);
+        return true;
+    }
+    uint32_t n;
+    struct bytes *texts = pg_result_bytes(result, i, LOAD_FIELDS, &array) ? read_texts(array, &n) : NULL;
+    if (texts == NULL) {
+        return false;
+    }
+    struct buf *hash = &a->hashes[a->n_hashes++];
+    if (n == 0 && bytes_max < PG_LOAD_FIELDS_BYTES_MAX) {
+        leave_out(a, row->key);
+    } else if (!fields_json_read(texts, n, hash)) {
+        CHECK(!hash->failed);
+        buf_deinit(hash);
+        add_bad(a, row->key);
+    } else {
+        row->type = VALUE_HASH;
+        row->value = buf_bytes(hash);
+        a->rows[a->result.n++] = *row;
+    }
+    free(texts);
+    return true;
+}
+
+/* Likewise. The constraints may have been dropped, and rows written by hand. */
+static bool read_row(struct pg_load_answer *a, const PGresult *result, int i, uint32_t value_bytes_max,
+    uint32_t fields_bytes_max)
+{
+    struct load_row row = {0};
+    int64_t version;
+    bool is_hash;
+    if (!pg_result_bytes(result, i, LOAD_KEY, &row.key) || !read_expiry(result, i, &row.expires_at_ms) ||
+        !pg_result_bool(result, i, LOAD_IS_HASH, &is_hash)) {
+        return false;
+    }
+    if (!pg_result_int8(result, i, LOAD_VERSION, &version) || version < 1) {
+        add_bad(a, row.key);
+        return true;
+    }
+    row.version = (uint64_t)version;
+    return is_hash ? read_hash(a, result, i, fields_bytes_max, &row)
+                   : read_string(a, result, i, value_bytes_max, &row);
+}
+
 bool pg_load_answer_read(struct pg_load_answer *a, const PGresult *result, uint32_t asked,
-    uint32_t value_bytes_max, uint32_t later_more)
+    uint32_t value_bytes_max, uint32_t fields_bytes_max, uint32_t later_more)
 {
     int64_t last_batch;
     struct load_result *out = &a->result;
@@ -110,11 +207,12 @@ bool pg_load_answer_read(struct pg_load_answer *a, const PGresult *result, uint3
     a->rows = xcalloc((size_t)n, sizeof *a->rows);
     a->bad = xcalloc((size_t)n, sizeof *a->bad);
     a->later = xcalloc((size_t)n + later_more, sizeof *a->later);
+    a->hashes = xcalloc((size_t)n, sizeof *a->hashes);
     out->rows = a->rows;
     out->bad = a->bad;
     out->later = a->later;
     for (int i = 0; i < n && !none; i++) {
-        if (!read_row(a, result, i, value_bytes_max)) {
+        if (!read_row(a, result, i, value_bytes_max, fields_bytes_max)) {
             return false;
         }
     }
@@ -126,6 +224,10 @@ bool pg_load_answer_read(struct pg_load_answer *a, const PGresult *result, uint3
 
 void pg_load_answer_deinit(struct pg_load_answer *a)
 {
+    for (uint32_t i = 0; i < a->n_hashes; i++) {
+        buf_deinit(&a->hashes[i]);
+    }
+    free(a->hashes);
     free(a->rows);
     free(a->later);
     free(a->bad);

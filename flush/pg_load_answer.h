@@ -7,6 +7,10 @@
 
 #include "flush/loader.h"
 
+/* The fields of the longest hash as the server sends them: names and values, and 4 bytes more for each. One
+ * byte of a hash, whose length is one of its own, becomes two digits behind \x at worst. */
+enum { PG_LOAD_FIELDS_BYTES_MAX = 4 * LIMIT_VALUE_BYTES };
+
 struct pg_load_answer {
     struct load_result result; /* borrows from the PGresult and from the arrays below */
     uint32_t left_out;         /* rows whose values were too long for this answer: all of `later` */
@@ -14,13 +18,16 @@ struct pg_load_answer {
     struct load_row *rows;
     struct bytes *later;
     struct bytes *bad;
+    struct buf *hashes; /* the values of hashes among the rows */
+    uint32_t n_hashes;
 };
 
-/* Read the answer for @asked keys whose values were to have at most @value_bytes_max bytes, with room to add
- * @later_more to `later`. False: the columns are not what SCHEMA_LOAD has, or the fence row cannot be. Either
- * way pg_load_answer_deinit(), before @result goes. */
+/* Read the answer for @asked keys whose values were to have at most @value_bytes_max bytes, or
+ * @fields_bytes_max as the server counts fields, with room to add @later_more to `later`. False: the columns
+ * are not what SCHEMA_LOAD has, or the fence row cannot be. Either way pg_load_answer_deinit(), before
+ * @result goes. */
 bool pg_load_answer_read(struct pg_load_answer *a, const PGresult *result, uint32_t asked,
-    uint32_t value_bytes_max, uint32_t later_more);
+    uint32_t value_bytes_max, uint32_t fields_bytes_max, uint32_t later_more);
 void pg_load_answer_deinit(struct pg_load_answer *a);
 /* Call for at most later_more keys. @key stays borrowed. */
 void pg_load_answer_add_later(struct pg_load_answer *a, struct bytes key);

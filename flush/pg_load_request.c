@@ -13,6 +13,7 @@
 
 /* Then the smallest share, of a single key, holds every value. */
 _Static_assert((int)PG_LOAD_ANSWER_BYTES >= (int)LIMIT_VALUE_BYTES, "one key's value must fit");
+_Static_assert((int)PG_LOAD_ANSWER_BYTES >= (int)PG_LOAD_FIELDS_BYTES_MAX, "one key's fields must fit");
 
 /* An array begins with its dimensions; behind them each key has its length before it. */
 enum { ARRAY_COUNT = 12, ARRAY_KEYS = 20 };
@@ -80,20 +81,22 @@ void pg_load_request_free(struct pg_load_request *r)
 
 void pg_load_request_prepare(struct pg_connection *c, const char *const *sql)
 {
-    static const Oid load[] = {PG_OID_INT4, PG_OID_UUID, PG_OID_INT4, PG_OID_BYTEA_ARRAY, PG_OID_INT4};
-    static const Oid expired[] = {PG_OID_TIMESTAMPTZ, PG_OID_INT8, PG_OID_INT4, PG_OID_INT4};
+    static const Oid load[] = {
+        PG_OID_INT4, PG_OID_UUID, PG_OID_INT4, PG_OID_BYTEA_ARRAY, PG_OID_INT4, PG_OID_INT4};
+    static const Oid expired[] = {PG_OID_TIMESTAMPTZ, PG_OID_INT8, PG_OID_INT4, PG_OID_INT4, PG_OID_INT4};
     static const Oid limit[] = {PG_OID_TEXT};
-    pg_connection_prepare(c, STATEMENT_LOAD, sql[SCHEMA_LOAD], load, 5);
+    pg_connection_prepare(c, STATEMENT_LOAD, sql[SCHEMA_LOAD], load, 6);
     pg_connection_prepare(c, STATEMENT_LIMIT, sql[SCHEMA_FIND_LIMIT], limit, 1);
-    pg_connection_prepare(c, STATEMENT_EXPIRED, sql[SCHEMA_FIND_EXPIRED], expired, 4);
+    pg_connection_prepare(c, STATEMENT_EXPIRED, sql[SCHEMA_FIND_EXPIRED], expired, 5);
 }
 
 static void send_keys(struct pg_load_request *r, struct pg_connection *c, uint32_t at_once)
 {
-    uint8_t numbers[3][8];
+    uint8_t numbers[4][8];
     r->asked = r->n < at_once ? r->n : at_once;
     uint32_t share = PG_LOAD_ANSWER_BYTES / (r->asked == 0 ? 1 : r->asked);
     r->value_bytes_max = share < LIMIT_VALUE_BYTES ? share : LIMIT_VALUE_BYTES;
+    r->fields_bytes_max = share < PG_LOAD_FIELDS_BYTES_MAX ? share : PG_LOAD_FIELDS_BYTES_MAX;
     struct bytes keys = buf_bytes(&r->keys);
     if (r->asked < r->n) {
         store_be32(r->keys.data + ARRAY_COUNT, r->asked);
@@ -105,24 +108,26 @@ static void send_keys(struct pg_load_request *r, struct pg_connection *c, uint32
         pg_param_int4(numbers[1], r->id.group_count),
         pg_param_bytes(PG_OID_BYTEA_ARRAY, keys),
         pg_param_int4(numbers[2], r->value_bytes_max),
+        pg_param_int4(numbers[3], r->fields_bytes_max),
     };
-    pg_connection_execute(c, STATEMENT_LOAD, params, 5);
+    pg_connection_execute(c, STATEMENT_LOAD, params, 6);
     pg_connection_sync(c);
 }
 
 /* One implicit transaction, which the sync ends, and the time limit with it. */
 static void send_expired(struct pg_load_request *r, struct pg_connection *c, const char *limit)
 {
-    uint8_t numbers[4][8];
+    uint8_t numbers[5][8];
     const struct pg_param text = pg_param_bytes(PG_OID_TEXT, bytes_from_text(limit));
     const struct pg_param params[] = {
         pg_param_8(PG_OID_TIMESTAMPTZ, numbers[0], (uint64_t)pg_time_from_unix_ms(r->before_ms)),
         pg_param_8(PG_OID_INT8, numbers[1], r->keys_max),
         pg_param_int4(numbers[2], LIMIT_KEY_BYTES),
         pg_param_int4(numbers[3], LIMIT_VALUE_BYTES),
+        pg_param_int4(numbers[4], PG_LOAD_FIELDS_BYTES_MAX),
     };
     pg_connection_execute(c, STATEMENT_LIMIT, &text, 1);
-    pg_connection_execute(c, STATEMENT_EXPIRED, params, 4);
+    pg_connection_execute(c, STATEMENT_EXPIRED, params, 5);
     pg_connection_sync(c);
 }
 

@@ -8,7 +8,8 @@
 
 /* The values of one answer together. Each load asks for no value that is longer than its keys' equal share of
  * this: a sum over the rows would cost each load more than that. A value that is too long for its share is
- * told as `later`, so a long one among many comes with the next load, of fewer keys. */
+ * told as `later`, so a long one among many comes with the next load, of fewer keys. (A database in another
+ * encoding counts fields in that one, so they can be somewhat longer here.) */
 enum { PG_LOAD_ANSWER_BYTES = 8 * 1024 * 1024 };
 
 enum pg_load_kind { PG_LOAD_KEYS, PG_LOAD_EXPIRED };
@@ -20,10 +21,11 @@ struct pg_load_request {
     uint64_t token;
     /* keys */
     struct flush_identity id;
-    struct buf keys;          /* bytea[]; until the answer, which may leave some for later */
-    uint32_t n;               /* keys */
-    uint32_t asked;           /* of them, the first, when it was sent */
-    uint32_t value_bytes_max; /* likewise: each one's share of PG_LOAD_ANSWER_BYTES */
+    struct buf keys;           /* bytea[]; until the answer, which may leave some for later */
+    uint32_t n;                /* keys */
+    uint32_t asked;            /* of them, the first, when it was sent */
+    uint32_t value_bytes_max;  /* likewise: each one's share of PG_LOAD_ANSWER_BYTES */
+    uint32_t fields_bytes_max; /* likewise, where it has fields */
     /* expired: its answer is two results, the first of which is the time limit's and has no rows for us */
     uint64_t before_ms;
     uint32_t keys_max;

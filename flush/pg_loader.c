@@ -1,7 +1,7 @@
 /* Calls become requests: waiting -> sent -> answered, or failed. The connection answers in the order of what
- * was sent. A load whose keys' values were all too long for one answer (PG_LOAD_ANSWER_BYTES) is sent again
- * for half of its keys, behind the others: the keys' rest is `later`. How many keys are asked for at once is
- * remembered, and grows with each answer where all fitted. */
+ * was sent. A load whose keys' values were all too long for one answer (PG_LOAD_ANSWER_BYTES), or of which
+ * one row cannot be sent, is sent again for half of its keys, behind the others: the keys' rest is `later`.
+ * How many keys are asked for at once is remembered, and grows with each answer where all fitted. */
 #include "flush/pg_loader.h"
 
 #include <inttypes.h>
@@ -133,8 +133,8 @@ static void go_down_odd(struct pg_loader *l)
 {
     struct flush_error error;
     flush_error_set(&error, FLUSH_ERROR_HALT, NULL,
-        "table entry (key bytea, value bytea, version bigint, expires_at timestamptz) or flush_state is "
-        "not as this version makes it: do not change these tables by hand");
+        "table entry (key bytea, value bytea, version bigint, expires_at timestamptz, fields jsonb) or "
+        "flush_state is not as this version makes it: do not change these tables by hand");
     go_down(l, &error);
 }
 
@@ -225,7 +225,8 @@ static void say_bad_rows(struct pg_loader *l, const struct load_result *result)
     log_warn(l->config.logger, "row-not-ours",
         "count=%" PRIu64
         " key=%s key_bytes=%zu message=\"this row of table entry cannot be read (no value, one above %d "
-        "bytes, or no version above 0): somebody wrote it by hand; correct or delete it\"",
+        "bytes, fields that are no object with some value, or no version above 0): somebody wrote it by "
+        "hand; correct or delete it\"",
         l->bad_rows, text, result->bad[0].len, LIMIT_VALUE_BYTES);
     l->bad_rows = 0;
     l->bad_rows_said_ms = now_ms;
@@ -252,7 +253,8 @@ static bool adapt(struct pg_loader *l, const struct pg_load_request *r, const st
 static void load_answered(struct pg_loader *l, struct pg_load_request *r, const PGresult *result)
 {
     struct pg_load_answer answer;
-    bool good = pg_load_answer_read(&answer, result, r->asked, r->value_bytes_max, r->n - r->asked);
+    bool good = pg_load_answer_read(
+        &answer, result, r->asked, r->value_bytes_max, r->fields_bytes_max, r->n - r->asked);
     if (!good) {
         go_down_odd(l);
     } else if (!answer.result.in_recovery && !adapt(l, r, &answer)) {
@@ -271,15 +273,31 @@ static void load_answered(struct pg_loader *l, struct pg_load_request *r, const 
     pg_load_answer_deinit(&answer);
 }
 
+/* What one row has cannot be sent (text that others wrote and that is nothing in UTF-8). It is looked for
+ * among fewer keys, and fails alone; the sync behind each load keeps the others apart. */
+static void row_failed(struct pg_loader *l, struct pg_load_request *r, const struct flush_error *error)
+{
+    if (r->asked <= 1) {
+        request_fail(l, r, error);
+        return;
+    }
+    l->at_once = l->at_once < r->asked / 2 ? l->at_once : r->asked / 2;
+    request_send(l, r);
+}
+
 static void load_result(struct pg_loader *l, struct pg_load_request *r, const PGresult *result)
 {
     struct flush_error error;
-    if (!pg_result_ok(result)) {
-        pg_result_error(result, "load", &error);
-        go_down(l, &error);
+    if (pg_result_ok(result)) {
+        load_answered(l, r, result);
         return;
     }
-    load_answered(l, r, result);
+    pg_result_error(result, "load", &error);
+    if (error.class == FLUSH_ERROR_ROW) {
+        row_failed(l, r, &error);
+    } else {
+        go_down(l, &error);
+    }
 }
 
 /* ---- answers to searches ---- */

@@ -167,7 +167,7 @@ static void rows_that_cannot_be_ours_are_named_and_harm_no_others(void **state)
     FILE *out = open_memstream(&log, &log_len);
     assert_non_null(out);
     struct logger logger = {.out = out, .level = LOG_WARN, .node_id = 7};
-    execute("ALTER TABLE wb.entry ALTER value DROP NOT NULL, ALTER version DROP NOT NULL;"
+    execute("ALTER TABLE wb.entry DROP CONSTRAINT entry_has_value_or_fields, ALTER version DROP NOT NULL;"
             "INSERT INTO wb.entry VALUES ('bad1', NULL, 1, NULL), ('bad2', 'v', NULL, NULL),"
             " ('bad3', 'v', -1, NULL), ('bad4', 'v', 0, NULL),"
             " ('bad5', repeat('v', 1048577)::bytea, 1, NULL), ('good', 'yes', 33, NULL),"
@@ -254,7 +254,7 @@ static void rows_that_are_not_ours_do_not_hide_expired_ones(void **state)
     (void)state;
     struct loader_probe w;
     execute(
-        "ALTER TABLE wb.entry ALTER value DROP NOT NULL, ALTER version DROP NOT NULL;"
+        "ALTER TABLE wb.entry DROP CONSTRAINT entry_has_value_or_fields, ALTER version DROP NOT NULL;"
         "INSERT INTO wb.entry SELECT 'n' || int4send(g), NULL, g, '1999-01-01' FROM generate_series(1, 100) "
         "g;"
         "INSERT INTO wb.entry SELECT 'l' || int4send(g), repeat('v', 1048577)::bytea, g, '1999-01-01'"
@@ -347,8 +347,8 @@ static void a_search_ends_also_when_the_database_is_away(void **state)
 static PGconn *plan_session(void)
 {
     static const enum schema_sql texts[] = {SCHEMA_LOAD_SETUP, SCHEMA_LOAD, SCHEMA_FIND_EXPIRED};
-    static const char *const before[] = {
-        "", "PREPARE l (int, uuid, int, bytea[], int) AS ", "PREPARE f (timestamptz, bigint, int, int) AS "};
+    static const char *const before[] = {"", "PREPARE l (int, uuid, int, bytea[], int, int) AS ",
+        "PREPARE f (timestamptz, bigint, int, int, int) AS "};
     PGconn *conn = PQconnectdb(server.dsn);
     for (int i = 0; i < 3; i++) {
         char *text = schema_sql(texts[i], "wb"), sql[2048];
@@ -398,7 +398,8 @@ static long pages_of(PGconn *conn, const char *execute_sql, const char *index)
 static long pages_of_load(PGconn *conn, int keys, int value_bytes_max)
 {
     char sql[256];
-    snprintf(sql, sizeof sql, "l(0, '01010101-0101-0101-0101-010101010101', 3, wb.many_keys(%d), %d)", keys,
+    snprintf(sql, sizeof sql,
+        "l(0, '01010101-0101-0101-0101-010101010101', 3, wb.many_keys(%d), %d, 4194304)", keys,
         value_bytes_max);
     return pages_of(conn, sql, "entry_pkey");
 }
@@ -406,7 +407,7 @@ static long pages_of_load(PGconn *conn, int keys, int value_bytes_max)
 static long pages_of_find(PGconn *conn, int keys_max)
 {
     char sql[128];
-    snprintf(sql, sizeof sql, "f('2024-06-01', %d, 1024, 1048576)", keys_max);
+    snprintf(sql, sizeof sql, "f('2024-06-01', %d, 1024, 1048576, 4194304)", keys_max);
     return pages_of(conn, sql, "entry_expires_at");
 }
 

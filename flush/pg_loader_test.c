@@ -321,8 +321,8 @@ static void *demoter_opened(void *data, struct pg_test_link *link)
 
 static void demoter_arrived(void *data, struct pg_test_link *link, enum pg_test_side from, struct bytes bytes)
 {
-    /* A row of seven columns, or of two, whose first is one byte: false. */
-    static const uint8_t rows[][7] = {{0, 7, 0, 0, 0, 1, 0}, {0, 2, 0, 0, 0, 1, 0}};
+    /* A row of nine columns, or of two, whose first is one byte: false. */
+    static const uint8_t rows[][7] = {{0, 9, 0, 0, 0, 1, 0}, {0, 2, 0, 0, 0, 1, 0}};
     struct demoter *d = data;
     struct buf copy;
     buf_init(&copy);

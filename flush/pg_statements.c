@@ -36,8 +36,13 @@ int pg_send_rows(struct pg_connection *c, const struct flush_batch *b)
             pg_param_bytes(PG_OID_BYTEA_ARRAY, buf_bytes(&b->values)),
             pg_param_bytes(PG_OID_INT8_ARRAY, buf_bytes(&b->versions)),
             pg_param_bytes(PG_OID_TIMESTAMPTZ_ARRAY, buf_bytes(&b->expires)),
+            pg_param_bytes(PG_OID_BYTEA_ARRAY, buf_bytes(&b->fields)),
         };
-        pg_connection_execute(c, PG_STATEMENT_UPSERT, rows, 4);
+        if (b->hashes == 0) { /* which costs nothing for them */
+            pg_connection_execute(c, PG_STATEMENT_UPSERT, rows, 4);
+        } else {
+            pg_connection_execute(c, PG_STATEMENT_UPSERT_HASHES, rows, 5);
+        }
         n++;
     }
     if (b->deletes > 0) {
@@ -56,11 +61,12 @@ int pg_send_isolating(
         pg_param_bytes(PG_OID_BYTEA_ARRAY, buf_bytes(&b->values)),
         pg_param_bytes(PG_OID_INT8_ARRAY, buf_bytes(&b->versions)),
         pg_param_bytes(PG_OID_TIMESTAMPTZ_ARRAY, buf_bytes(&b->expires)),
+        pg_param_bytes(PG_OID_BYTEA_ARRAY, buf_bytes(&b->fields)),
         pg_param_bytes(PG_OID_BYTEA_ARRAY, buf_bytes(&b->deleted)),
         pg_param_bytes(PG_OID_TEXT, bytes_from_text(refusals)),
     };
     pg_connection_query(c, immediate, NULL, 0);
-    pg_connection_execute(c, PG_STATEMENT_ISOLATE, rows, 6);
+    pg_connection_execute(c, PG_STATEMENT_ISOLATE, rows, 7);
     return 2;
 }
 
@@ -84,6 +90,7 @@ int pg_send_mirror(struct pg_connection *c, const struct pg_holder *holder, cons
         pg_param_bytes(PG_OID_INT4_ARRAY, buf_bytes(&a.attempts)),
         pg_param_bytes(PG_OID_TIMESTAMPTZ_ARRAY, buf_bytes(&a.since)),
         pg_param_bytes(PG_OID_TIMESTAMPTZ_ARRAY, buf_bytes(&a.refused_at)),
+        pg_param_bytes(PG_OID_BYTEA_ARRAY, buf_bytes(&a.fields)),
     };
     pg_connection_execute(c, PG_STATEMENT_MIRROR_DELETE, params, 2);
     pg_connection_execute(c, PG_STATEMENT_MIRROR, params, sizeof params / sizeof params[0]);

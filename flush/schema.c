@@ -13,6 +13,8 @@
  * constant. None of these signs is used otherwise. Names are always qualified: nothing depends on a
  * search_path. */
 
+#define ONE_OF_BOTH "CONSTRAINT entry_has_value_or_fields CHECK ((value IS NULL) <> (fields IS NULL))"
+
 #define FUNCTION_SEARCH_PATH " SET search_path = pg_catalog, pg_temp"
 
 static const char *const sql_table[SCHEMA_SQL_COUNT] = {
@@ -28,9 +30,11 @@ static const char *const sql_table[SCHEMA_SQL_COUNT] = {
     [SCHEMA_CREATE_SCHEMA] = "CREATE SCHEMA @",
     [SCHEMA_CREATE_ENTRY] = "CREATE TABLE @.entry (\n"
                             "    key bytea PRIMARY KEY,\n"
-                            "    value bytea NOT NULL,\n"
+                            "    value bytea,\n"
                             "    version bigint NOT NULL,\n"
-                            "    expires_at timestamptz)",
+                            "    expires_at timestamptz,\n"
+                            "    fields jsonb,\n"
+                            "    " ONE_OF_BOTH ")",
     /* Few entries expire, and the others cost nothing here. */
     [SCHEMA_CREATE_EXPIRY_INDEX] =
         "CREATE INDEX entry_expires_at ON @.entry (expires_at) WHERE expires_at IS NOT NULL",
@@ -59,7 +63,8 @@ static const char *const sql_table[SCHEMA_SQL_COUNT] = {
                                  "    message text NOT NULL,\n"
                                  "    attempts int NOT NULL,\n"
                                  "    since timestamptz NOT NULL,\n"
-                                 "    refused_at timestamptz NOT NULL)",
+                                 "    refused_at timestamptz NOT NULL,\n"
+                                 "    fields jsonb)",
     [SCHEMA_CREATE_QUARANTINE_INDEX] = "CREATE INDEX quarantine_group_id ON @.quarantine (group_id)",
     /* All groups, or nothing can be said. */
     [SCHEMA_CREATE_FRESHNESS] = "CREATE VIEW @.freshness AS\n"
@@ -80,7 +85,8 @@ static const char *const sql_table[SCHEMA_SQL_COUNT] = {
         "LANGUAGE plpgsql" FUNCTION_SEARCH_PATH " AS ~",
     [SCHEMA_CREATE_ISOLATE] =
         "CREATE FUNCTION @.flush_isolate(p_keys bytea[], p_values bytea[], p_versions bigint[],"
-        " p_expires timestamptz[], p_deleted bytea[], p_refusals text, p_bad boolean, p_handful int, OUT "
+        " p_expires timestamptz[], p_fields bytea[], p_deleted bytea[], p_refusals text, p_bad boolean, "
+        "p_handful int, OUT "
         "tries int,"
         " OUT bad_keys bytea[], OUT bad_states text[], OUT bad_messages text[])\n"
         /* No search_path of its own: users' triggers must find what they find in an ordinary batch. */
@@ -129,28 +135,44 @@ static const char *const sql_table[SCHEMA_SQL_COUNT] = {
     [SCHEMA_UPSERT] = "INSERT INTO @.entry AS e (key, value, version, expires_at)"
                       " SELECT * FROM unnest($1, $2, $3, $4)"
                       " ON CONFLICT (key) DO UPDATE SET value = excluded.value, version = excluded.version,"
-                      " expires_at = excluded.expires_at",
+                      " expires_at = excluded.expires_at, fields = NULL",
+    /* JSON becomes jsonb here and not as a parameter: so what the database's encoding does not have is an
+     * error of the statement, not of its call, and flush_isolate can take the same parameter. */
+    [SCHEMA_UPSERT_HASHES] =
+        "INSERT INTO @.entry AS e (key, value, version, expires_at, fields)"
+        " SELECT u.k, u.v, u.n, u.e, pg_catalog.convert_from(u.f, 'UTF8')::pg_catalog.jsonb"
+        " FROM unnest($1, $2, $3, $4, $5) AS u (k, v, n, e, f)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value, version = excluded.version,"
+        " expires_at = excluded.expires_at, fields = excluded.fields",
     [SCHEMA_DELETE] = "DELETE FROM @.entry WHERE key = ANY ($1)",
     [SCHEMA_IMMEDIATE] = "SET CONSTRAINTS ALL IMMEDIATE",
     [SCHEMA_ISOLATE] = "SELECT i.tries, b.key, b.state, b.message"
-                       " FROM @.flush_isolate($1, $2, $3, $4, $5, $6, false, 4) AS i LEFT JOIN LATERAL"
+                       " FROM @.flush_isolate($1, $2, $3, $4, $5, $6, $7, false, 4) AS i LEFT JOIN LATERAL"
                        " unnest(i.bad_keys, i.bad_states, i.bad_messages) AS b (key, state, message) ON true",
     [SCHEMA_MIRROR_DELETE] = "DELETE FROM @.quarantine AS q WHERE q.group_id = $1"
                              " AND NOT EXISTS (SELECT FROM unnest($2) AS k WHERE k = q.key)",
     /* What has not changed is not written. A key may still be there under another group's number, from a
      * cluster that had this database before. */
+    /* What cannot be shown must not refuse the whole: an encoding that is not Unicode's may lack characters,
+     * other than ASCII's. */
     [SCHEMA_MIRROR] =
         "INSERT INTO @.quarantine AS q (group_id, key, deleted, value, value_bytes, version, sqlstate, "
         "message,"
-        " attempts, since, refused_at)"
-        " SELECT $1, u.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS u"
+        " attempts, since, refused_at, fields)"
+        " SELECT $1, u.k, u.d, u.v, u.b, u.n, u.s, u.m, u.a, u.t, u.r,"
+        " CASE WHEN pg_catalog.getdatabaseencoding() IN ('UTF8', 'SQL_ASCII')"
+        " OR pg_catalog.length(u.f, 'UTF8') = pg_catalog.octet_length(u.f)"
+        " THEN pg_catalog.convert_from(u.f, 'UTF8')::pg_catalog.jsonb END"
+        " FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS u (k, d, v, b, n, s, m, a, t, r, f)"
         " ON CONFLICT (key) DO UPDATE SET group_id = excluded.group_id, deleted = excluded.deleted,"
         " value = excluded.value, value_bytes = excluded.value_bytes, version = excluded.version,"
         " sqlstate = excluded.sqlstate, message = excluded.message, attempts = excluded.attempts,"
-        " since = excluded.since, refused_at = excluded.refused_at"
-        " WHERE (q.group_id, q.version, q.value IS NULL, q.attempts, q.since, q.refused_at, q.sqlstate, "
+        " since = excluded.since, refused_at = excluded.refused_at, fields = excluded.fields"
+        " WHERE (q.group_id, q.version, q.value IS NULL, q.fields IS NULL, q.attempts, q.since, "
+        "q.refused_at, q.sqlstate, "
         "q.message)"
-        " IS DISTINCT FROM (excluded.group_id, excluded.version, excluded.value IS NULL, excluded.attempts,"
+        " IS DISTINCT FROM (excluded.group_id, excluded.version, excluded.value IS NULL,"
+        " excluded.fields IS NULL, excluded.attempts,"
         " excluded.since, excluded.refused_at, excluded.sqlstate, excluded.message)",
     [SCHEMA_LISTEN] = "LISTEN ^",
     [SCHEMA_WATCHED] = "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t"
@@ -158,18 +180,34 @@ static const char *const sql_table[SCHEMA_SQL_COUNT] = {
                        " AND t.tgname = '" SCHEMA_WATCH_TRIGGER "' AND t.tgenabled <> 'D')",
     [SCHEMA_IN_RECOVERY] = "SELECT pg_catalog.pg_is_in_recovery()",
     /* One statement is one snapshot: the fence row tells of which moment the entries are. The length of a
-     * value is known without fetching it from where long values are kept. */
+     * value is known without fetching it from where long values are kept. That of fields is not; but what is
+     * kept of them is no longer than they are, as a rule. */
     [SCHEMA_LOAD] =
         "SELECT pg_catalog.pg_is_in_recovery(), f.last_batch, e.key, pg_catalog.octet_length(e.value),"
-        " CASE WHEN pg_catalog.octet_length(e.value) <= $5 THEN e.value END, e.version, e.expires_at"
+        " CASE WHEN pg_catalog.octet_length(e.value) <= $5 THEN e.value END, e.version, e.expires_at,"
+        " e.fields IS NOT NULL, CASE WHEN e.fields IS NULL THEN NULL"
+        " WHEN pg_catalog.pg_column_size(e.fields) > $6 THEN '{}'"
+        " WHEN pg_catalog.jsonb_typeof(e.fields) = 'object' THEN"
+        " (SELECT CASE WHEN pg_catalog.count(*) = 0 THEN NULL"
+        " WHEN pg_catalog.sum(pg_catalog.octet_length(t.key) + pg_catalog.octet_length(t.value) + 8) > $6"
+        " THEN '{}' ELSE pg_catalog.array_agg(ARRAY[t.key, t.value]) END"
+        " FROM pg_catalog.jsonb_each_text(e.fields) AS t WHERE t.value IS NOT NULL) END"
         " FROM (SELECT) AS one"
         " LEFT JOIN @.flush_state AS f ON f.group_id = $1 AND f.cluster_id = $2 AND f.group_count = $3"
         " LEFT JOIN @.entry AS e ON e.key = ANY ($4)",
-    /* Rows that are not ours would stay in everybody's way: they cannot be read, so nobody deletes them. */
+    /* Rows that are not ours would stay in everybody's way: they cannot be read, so nobody deletes them.
+     * Fields of which much is kept are not counted, as that would take too long where many such rows expire.
+     */
     [SCHEMA_FIND_EXPIRED] =
         "SELECT pg_catalog.pg_is_in_recovery(), e.key FROM @.entry AS e WHERE e.expires_at < $1"
-        " AND pg_catalog.octet_length(e.key) <= $3 AND pg_catalog.octet_length(e.value) <= $4"
-        " AND e.version > 0 ORDER BY e.expires_at LIMIT $2",
+        " AND pg_catalog.octet_length(e.key) <= $3 AND e.version > 0"
+        " AND CASE WHEN e.fields IS NULL THEN pg_catalog.octet_length(e.value) <= $4"
+        " WHEN e.value IS NOT NULL OR pg_catalog.jsonb_typeof(e.fields) <> 'object' THEN false"
+        " WHEN pg_catalog.pg_column_size(e.fields) > 8192 THEN pg_catalog.pg_column_size(e.fields) <= $5"
+        " ELSE (SELECT pg_catalog.sum(pg_catalog.octet_length(t.key) + pg_catalog.octet_length(t.value) + 8) "
+        "<= $5"
+        " FROM pg_catalog.jsonb_each_text(e.fields) AS t) END"
+        " ORDER BY e.expires_at LIMIT $2",
     [SCHEMA_FIND_LIMIT] = "SELECT pg_catalog.set_config('statement_timeout', $1, true)",
     /* Entries are to be found by the primary key's index, and expired ones, in their order, by that of their
      * times, whatever the statistics say. A plan that is made once spares the planner thousands of keys at
@@ -177,7 +215,11 @@ static const char *const sql_table[SCHEMA_SQL_COUNT] = {
      * has grown, until somebody analyzes it: so sequential scans and sorts are off. */
     [SCHEMA_LOAD_SETUP] = "SELECT pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false),"
                           " pg_catalog.set_config('enable_seqscan', 'off', false),"
-                          " pg_catalog.set_config('enable_sort', 'off', false)",
+                          " pg_catalog.set_config('enable_sort', 'off', false),"
+                          /* Where the server does not know what its texts are, it would refuse those that
+                           * others wrote and that are not UTF-8. */
+                          " CASE WHEN pg_catalog.current_setting('server_encoding') = 'SQL_ASCII' THEN"
+                          " pg_catalog.set_config('client_encoding', 'SQL_ASCII', false) END",
 };
 
 static void append_text(struct buf *out, const char *text)
@@ -301,12 +343,25 @@ static void append_statement(struct buf *out, enum schema_sql which, const char 
     append_text(out, ";\n");
 }
 
-char *schema_migration_sql(int from_version, const char *schema)
+/* The tables are made as they are now. */
+static void append_what_version_3_brought(struct buf *out, const char *schema)
 {
     static const enum schema_sql created[] = {SCHEMA_CREATE_QUARANTINE, SCHEMA_CREATE_QUARANTINE_INDEX,
-        SCHEMA_CREATE_FRESHNESS, SCHEMA_CREATE_ADVANCE, SCHEMA_CREATE_ISOLATE, SCHEMA_CREATE_CHANGED,
-        SCHEMA_CREATE_WATCH, SCHEMA_COMMENTS, SCHEMA_SAME_OWNER};
-    if (from_version != 1 && from_version != 2) {
+        SCHEMA_CREATE_FRESHNESS, SCHEMA_CREATE_ADVANCE, SCHEMA_CREATE_CHANGED, SCHEMA_CREATE_WATCH};
+    append_expanded(out,
+        "ALTER TABLE @.flush_state ADD COLUMN quarantined bigint NOT NULL DEFAULT 0,\n"
+        "    ADD COLUMN lost bigint NOT NULL DEFAULT 0,\n"
+        "    ADD COLUMN recovering boolean NOT NULL DEFAULT false;\n"
+        "DROP FUNCTION @.flush_advance(int, uuid, int, bigint, bigint, bigint);\n",
+        schema, NULL);
+    for (size_t i = 0; i < sizeof created / sizeof created[0]; i++) {
+        append_statement(out, created[i], schema);
+    }
+}
+
+char *schema_migration_sql(int from_version, const char *schema)
+{
+    if (from_version < 1 || from_version >= SCHEMA_VERSION) {
         return NULL;
     }
     CHECK(schema_name_valid(schema));
@@ -327,16 +382,23 @@ char *schema_migration_sql(int from_version, const char *schema)
     if (from_version == 1) {
         append_statement(&out, SCHEMA_CREATE_EXPIRY_INDEX, schema);
     }
-    append_expanded(&out,
-        "ALTER TABLE @.flush_state ADD COLUMN quarantined bigint NOT NULL DEFAULT 0,\n"
-        "    ADD COLUMN lost bigint NOT NULL DEFAULT 0,\n"
-        "    ADD COLUMN recovering boolean NOT NULL DEFAULT false;\n"
-        "DROP FUNCTION @.flush_advance(int, uuid, int, bigint, bigint, bigint);\n",
-        schema, NULL);
-    for (size_t i = 0; i < sizeof created / sizeof created[0]; i++) {
-        append_statement(&out, created[i], schema);
+    if (from_version < 3) {
+        append_what_version_3_brought(&out, schema);
+    } else {
+        append_expanded(&out,
+            "ALTER TABLE @.quarantine ADD COLUMN fields jsonb;\n"
+            "DROP FUNCTION @.flush_isolate(bytea[], bytea[], bigint[], timestamptz[], bytea[], text, "
+            "boolean, int);\n",
+            schema, NULL);
     }
-    append_expanded(&out, "UPDATE @.meta SET schema_version = 3;\nCOMMIT;\n", schema, NULL);
+    append_expanded(&out,
+        "ALTER TABLE @.entry ALTER COLUMN value DROP NOT NULL, ADD COLUMN fields jsonb,\n"
+        "    ADD " ONE_OF_BOTH ";\n",
+        schema, NULL);
+    append_statement(&out, SCHEMA_CREATE_ISOLATE, schema);
+    append_statement(&out, SCHEMA_COMMENTS, schema);
+    append_statement(&out, SCHEMA_SAME_OWNER, schema);
+    append_expanded(&out, "UPDATE @.meta SET schema_version = 4;\nCOMMIT;\n", schema, NULL);
     return take_text(&out);
 }
 

@@ -1,10 +1,9 @@
 /* All SQL that we speak, as text for a given schema. Pure.
  *
- *     entry        the rows that the cluster caches; entry_expires_at is its index of those that expire
- *     flush_state  the fence: one row a group (design: "The fence row")
- *     quarantine   what the database refuses, for people to look at: nobody reads it back
- *     freshness    a view of one row: how new `entry` is
- *     meta         one row: the version of this schema
+ *     entry        the rows that the cluster caches: strings have a value, hashes have fields
+ * (fields_json.h); entry_expires_at is its index of those that expire flush_state  the fence: one row a group
+ * (design: "The fence row") quarantine   what the database refuses, for people to look at: nobody reads it
+ * back freshness    a view of one row: how new `entry` is meta         one row: the version of this schema
  *     flush_advance(...)  checks the fence and moves it, or raises
  *     flush_isolate(...)  writes rows, but for those that it finds to be refused
  *     watch(boolean)      has the changes of others told by NOTIFY (entry_changed), or not */
@@ -14,7 +13,7 @@
 #include <stdbool.h>
 
 /* The version of tables and functions that this code writes. A database with another one is refused. */
-enum { SCHEMA_VERSION = 3 };
+enum { SCHEMA_VERSION = 4 };
 
 #define SCHEMA_DEFAULT_NAME "wb"
 /* Of table entry, while it is watched. */
@@ -69,29 +68,34 @@ enum schema_sql {
      * batch (the same as $6: nothing moves), $8 timestamptz fresh_as_of (NULL: as it was), $9 int8
      * quarantined, $10 int8 lost, $11 bool recovering -> the server's clock timestamptz */
     SCHEMA_ADVANCE,
-    SCHEMA_UPSERT,    /* $1 bytea[] keys, $2 bytea[] values, $3 int8[] versions, $4 timestamptz[] */
+    SCHEMA_UPSERT, /* of strings: $1 bytea[] keys, $2 bytea[] values, $3 int8[] versions, $4 timestamptz[] */
+    /* of whatever: the same, and $5 bytea[]: of each hash its JSON text in UTF-8, while its value is NULL */
+    SCHEMA_UPSERT_HASHES,
     SCHEMA_DELETE,    /* $1 bytea[] keys */
     SCHEMA_IMMEDIATE, /* what is checked at COMMIT is checked at each statement, in this transaction */
-    /* $1 to $4 as of SCHEMA_UPSERT, $5 as of SCHEMA_DELETE, $6 text, flush_error_row_pattern() -> tries int4,
-     * key bytea, sqlstate text, message text: the rows that are refused; one row with key NULL when none is
-     */
+    /* $1 to $5 as of SCHEMA_UPSERT_HASHES ($5 may have no element at all), $6 as of SCHEMA_DELETE, $7 text,
+     * flush_error_row_pattern() -> tries int4, key bytea, sqlstate text, message text: the rows that are
+     * refused; one row with key NULL when none is */
     SCHEMA_ISOLATE,
     /* $1 int4 group, $2 bytea[] keys: removes the group's other ones from quarantine */
     SCHEMA_MIRROR_DELETE,
     /* $1 int4 group, $2 bytea[] keys, $3 bool[] deleted, $4 bytea[] values, $5 int4[] value_bytes, $6 int8[]
      * versions, $7 text[] sqlstates, $8 text[] messages, $9 int4[] attempts, $10 timestamptz[] since, $11
-     * timestamptz[] refused_at */
+     * timestamptz[] refused_at, $12 bytea[] fields, as JSON text in UTF-8 */
     SCHEMA_MIRROR,
     SCHEMA_LISTEN,      /* to the schema's channel */
     SCHEMA_WATCHED,     /* $1 text, the entry table's quoted name -> is it watched? bool */
     SCHEMA_IN_RECOVERY, /* -> in_recovery bool */
-    /* $1 int4 group, $2 uuid, $3 int4 group_count, $4 bytea[] keys, $5 int4 value_bytes_max -> in_recovery
-     * bool, last_batch int8 (NULL without our fence row), key bytea, value_bytes int4, value bytea (NULL when
-     * it is longer than $5), version int8, expires_at timestamptz. At least one row: with key NULL when none
-     * of the keys is there. */
+    /* $1 int4 group, $2 uuid, $3 int4 group_count, $4 bytea[] keys, $5 int4 value_bytes_max, $6 int4
+     * fields_bytes_max -> in_recovery bool, last_batch int8 (NULL without our fence row), key bytea,
+     * value_bytes int4, value bytea (NULL when it is longer than $5), version int8, expires_at timestamptz,
+     * is_hash bool, fields text[][]: names, each with its value (NULL when there is none or it is no object;
+     * empty when they, and 4 bytes for each text, are longer than $6). At least one row: with key NULL when
+     * none of the keys is there. */
     SCHEMA_LOAD,
-    /* $1 timestamptz, $2 int8 rows_max, $3 int4 key_bytes_max, $4 int4 value_bytes_max -> in_recovery bool,
-     * key bytea: those that expired before $1, the earliest first; rows that are not ours are passed over */
+    /* $1 timestamptz, $2 int8 rows_max, $3 int4 key_bytes_max, $4 int4 value_bytes_max, $5 int4
+     * fields_bytes_max (see SCHEMA_LOAD) -> in_recovery bool, key bytea: those that expired before $1, the
+     * earliest first; rows that are not ours are passed over, where that can be seen without reading much */
     SCHEMA_FIND_EXPIRED,
     SCHEMA_FIND_LIMIT, /* $1 text, a statement_timeout for the rest of the transaction */
     SCHEMA_LOAD_SETUP, /* once in each session that loads */

@@ -37,6 +37,17 @@ static void claim(struct probe *p, const struct flush_identity *id)
     assert_int_equal(probe_next(p), PROBE_CLAIMED);
 }
 
+/* A hash of one field. */
+static struct flush_row hash_row(const char *key, uint64_t version)
+{
+    static const char fields[] = "\1\0\0\0\1f\1"
+                                 "1";
+    return (struct flush_row){.key = bytes_from_text(key),
+        .value = bytes_of(fields, sizeof fields - 1),
+        .type = VALUE_HASH,
+        .version = version};
+}
+
 /* ---- migration ---- */
 
 /* As the nodes of version 2 made it; version 1 had no index entry_expires_at. */
@@ -56,6 +67,26 @@ static const char version_2[] =
     "INSERT INTO wb.meta VALUES (2);"
     "INSERT INTO wb.flush_state SELECT g, '01010101-0101-0101-0101-010101010101', 3, 0, 4, 5, 6"
     " FROM generate_series(0, 2) AS g";
+/* As the nodes of version 3 made it, where that differs from now. What it had as now is made by schema_sql.
+ */
+static const char version_3[] =
+    "DROP SCHEMA IF EXISTS wb CASCADE; CREATE SCHEMA wb;"
+    "CREATE TABLE wb.entry (key bytea PRIMARY KEY, value bytea NOT NULL, version bigint NOT NULL,"
+    " expires_at timestamptz);"
+    "CREATE TABLE wb.quarantine (key bytea PRIMARY KEY, group_id int NOT NULL, deleted boolean NOT NULL, "
+    "value bytea,"
+    " value_bytes int, version bigint NOT NULL, sqlstate text NOT NULL, message text NOT NULL, attempts int "
+    "NOT NULL,"
+    " since timestamptz NOT NULL, refused_at timestamptz NOT NULL);"
+    "CREATE FUNCTION wb.flush_isolate(p_keys bytea[], p_values bytea[], p_versions bigint[], p_expires "
+    "timestamptz[],"
+    " p_deleted bytea[], p_refusals text, p_bad boolean, p_handful int, OUT tries int, OUT bad_keys bytea[],"
+    " OUT bad_states text[], OUT bad_messages text[]) LANGUAGE plpgsql AS $$ BEGIN END $$";
+static const char version_3_rows[] =
+    "INSERT INTO wb.meta VALUES (3);"
+    "INSERT INTO wb.flush_state SELECT g, '01010101-0101-0101-0101-010101010101', 3, 0, 4, 5, 6"
+    " FROM generate_series(0, 2) AS g;"
+    "INSERT INTO wb.quarantine VALUES ('refused', 0, false, 'bad', 3, 9, '23514', 'no', 1, now(), now())";
 static const char to_version_1[] = "DROP INDEX wb.entry_expires_at; UPDATE wb.meta SET schema_version = 1";
 
 /* All that makes the schema, as one text. */
@@ -64,6 +95,8 @@ static const char catalog[] =
     " SELECT format('column %s.%s %s %s %s %s', table_name, column_name, ordinal_position, data_type, "
     "is_nullable,"
     "  column_default) FROM information_schema.columns WHERE table_schema = 'wb'"
+    " UNION ALL SELECT conname || pg_get_constraintdef(oid) || convalidated FROM pg_constraint"
+    "  WHERE connamespace = 'wb'::regnamespace"
     " UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'wb'"
     " UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'wb'::regnamespace"
     " UNION ALL SELECT pg_get_viewdef('wb.freshness'::regclass)"
@@ -87,6 +120,29 @@ static bool migrate(const char *sql)
     return ok;
 }
 
+/* Make the schema as it was in version @from, with two rows. */
+static void make_version(int from)
+{
+    static const enum schema_sql as_now[] = {SCHEMA_CREATE_EXPIRY_INDEX, SCHEMA_CREATE_STATE,
+        SCHEMA_CREATE_QUARANTINE_INDEX, SCHEMA_CREATE_FRESHNESS, SCHEMA_CREATE_META, SCHEMA_CREATE_META_INDEX,
+        SCHEMA_CREATE_ADVANCE, SCHEMA_CREATE_CHANGED, SCHEMA_CREATE_WATCH};
+    if (from < 3) {
+        execute(version_2);
+    } else {
+        execute(version_3);
+        for (size_t i = 0; i < sizeof as_now / sizeof as_now[0]; i++) {
+            char *sql = schema_sql(as_now[i], "wb");
+            execute(sql);
+            free(sql);
+        }
+        execute(version_3_rows);
+    }
+    if (from == 1) {
+        execute(to_version_1);
+    }
+    execute("INSERT INTO wb.entry VALUES ('old', 'its value', 5, '2100-01-01'), ('empty', '', 6, NULL)");
+}
+
 static void halts_with_the_words_that_help(struct probe *p, const char *version)
 {
     probe_assert_failed(p, FLUSH_ERROR_HALT, version);
@@ -102,13 +158,11 @@ static void an_older_schema_halts_until_it_is_migrated(void **state)
     claim(&p, &id);
     char *wanted = query(catalog);
     assert_non_null(strstr(wanted, "comment wb.freshness"));
-    for (int from = 1; from <= 2; from++) {
-        const char *words = from == 1 ? "has version 1," : "has version 2,";
+    for (int from = 1; from < SCHEMA_VERSION; from++) {
+        char words[32];
+        snprintf(words, sizeof words, "has version %d,", from);
         probe_disconnect(&p);
-        execute(version_2);
-        if (from == 1) {
-            execute(to_version_1);
-        }
+        make_version(from);
         probe_inspect(&p, &id);
         halts_with_the_words_that_help(&p, words);
         probe_claim(&p, &id, FLUSH_DB_OURS, &id);
@@ -116,9 +170,9 @@ static void an_older_schema_halts_until_it_is_migrated(void **state)
         probe_take(&p, &id, 9);
         halts_with_the_words_that_help(&p, words);
         assert_int_equal(number("SELECT sum(term + epoch) FROM wb.flush_state"), 27);
-        /* Not by the text for the other version, which changes nothing. */
-        char *sql = schema_migration_sql(3 - from, "wb"), *before = query("SELECT count(*) FROM pg_proc"),
-             *after;
+        /* Not by the text for another version, which changes nothing. */
+        char *sql = schema_migration_sql(from == 1 ? 3 : from - 1, "wb"),
+             *before = query("SELECT count(*) FROM pg_proc"), *after;
         assert_false(migrate(sql));
         after = query("SELECT count(*) FROM pg_proc");
         assert_string_equal(after, before);
@@ -132,12 +186,19 @@ static void an_older_schema_halts_until_it_is_migrated(void **state)
         free(made);
         assert_false(migrate(sql)); /* twice */
         free(sql);
+        assert_int_equal(number("SELECT count(*) FROM wb.entry WHERE fields IS NULL AND version = 5"
+                                " AND (key, value, expires_at) = ('old', 'its value', '2100-01-01')"),
+            1);
+        assert_int_equal(number("SELECT count(*) FROM wb.entry WHERE value = ''"), 1);
+        assert_int_equal(number("SELECT count(*) FROM wb.quarantine WHERE value = 'bad'"), from == 3 ? 1 : 0);
         probe_take(&p, &id, 9);
         assert_int_equal(probe_next(&p), PROBE_TAKEN);
         assert_int_equal(p.row.last_batch, 6);
-        struct flush_row row = probe_row("k", "v", 1);
-        probe_send(&p, 7, 6, &row, 1);
+        struct flush_row rows[] = {probe_row("k", "v", 1), hash_row("old", 7)};
+        probe_send(&p, 7, 6, rows, 2);
         probe_assert_committed(&p, 7);
+        assert_int_equal(
+            number("SELECT count(*) FROM wb.entry WHERE value IS NULL AND fields = '{\"f\": \"1\"}'"), 1);
     }
     free(wanted);
     probe_close(&p);
@@ -147,45 +208,52 @@ static void what_a_superuser_migrates_belongs_to_the_nodes_role(void **state)
 {
     (void)state;
     struct flush_identity id = probe_cluster(1, 0, 0);
-    struct probe p;
-    char dsn[256];
-    execute(version_2);
-    execute("CREATE ROLE careful LOGIN; ALTER TABLE wb.entry OWNER TO careful;"
-            "ALTER TABLE wb.flush_state OWNER TO careful; ALTER TABLE wb.meta OWNER TO careful;"
-            "GRANT USAGE ON SCHEMA wb TO careful");
-    char *sql = schema_migration_sql(2, "wb");
-    execute(sql);
-    free(sql);
-    snprintf(dsn, sizeof dsn, "%s user=careful", server.dsn);
-    probe_open(&p, dsn, 0, NULL);
-    probe_take(&p, &id, 9);
-    assert_int_equal(probe_next(&p), PROBE_TAKEN);
-    struct flush_row row = probe_row("k", "v", 1);
-    probe_isolate(&p, 7, 6, &row, 1, 0);
-    struct flush_quarantined shown = {
-        .key = row.key, .value = row.value, .sqlstate = "23514", .message = "no"};
-    probe_finish(&p, &(struct flush_note){0}, &(struct flush_mirror){.rows = &shown, .n = 1});
-    probe_assert_committed(&p, 7);
-    probe_close(&p);
-    execute("DROP SCHEMA wb CASCADE; DROP ROLE careful");
+    for (int from = 2; from < SCHEMA_VERSION; from++) {
+        struct probe p;
+        char dsn[256];
+        make_version(from);
+        execute("CREATE ROLE careful LOGIN; ALTER TABLE wb.entry OWNER TO careful;"
+                "ALTER TABLE wb.flush_state OWNER TO careful; ALTER TABLE wb.meta OWNER TO careful;"
+                "GRANT USAGE ON SCHEMA wb TO careful");
+        char *sql = schema_migration_sql(from, "wb");
+        execute(sql);
+        free(sql);
+        snprintf(dsn, sizeof dsn, "%s user=careful", server.dsn);
+        probe_open(&p, dsn, 0, NULL);
+        probe_take(&p, &id, 9);
+        assert_int_equal(probe_next(&p), PROBE_TAKEN);
+        struct flush_row rows[] = {probe_row("k", "v", 1), hash_row("h", 2)};
+        probe_isolate(&p, 7, 6, rows, 2, 0);
+        struct flush_quarantined shown = {.key = rows[1].key,
+            .value = rows[1].value,
+            .type = VALUE_HASH,
+            .sqlstate = "23514",
+            .message = "no"};
+        probe_finish(&p, &(struct flush_note){0}, &(struct flush_mirror){.rows = &shown, .n = 1});
+        probe_assert_committed(&p, 7);
+        probe_close(&p);
+        execute("DROP SCHEMA wb CASCADE; DROP ROLE careful");
+    }
 }
 
 static void a_schema_of_any_name_is_migrated(void **state)
 {
     (void)state;
     static const char name[] = "we\"i'r\\d %s $x$ @~ \xc3\xa9";
-    execute(version_2);
-    execute("DROP SCHEMA IF EXISTS \"we\"\"i'r\\d %s $x$ @~ \xc3\xa9\" CASCADE;"
-            "ALTER SCHEMA wb RENAME TO \"we\"\"i'r\\d %s $x$ @~ \xc3\xa9\"");
-    char *sql = schema_migration_sql(2, name);
-    execute(sql);
-    free(sql);
-    struct flush_identity id = probe_cluster(1, 0, 0);
-    struct probe p;
-    probe_open_schema(&p, server.dsn, 0, NULL, name);
-    probe_take(&p, &id, 9);
-    assert_int_equal(probe_next(&p), PROBE_TAKEN);
-    probe_close(&p);
+    for (int from = 2; from < SCHEMA_VERSION; from++) {
+        make_version(from);
+        execute("DROP SCHEMA IF EXISTS \"we\"\"i'r\\d %s $x$ @~ \xc3\xa9\" CASCADE;"
+                "ALTER SCHEMA wb RENAME TO \"we\"\"i'r\\d %s $x$ @~ \xc3\xa9\"");
+        char *sql = schema_migration_sql(from, name);
+        execute(sql);
+        free(sql);
+        struct flush_identity id = probe_cluster(1, 0, 0);
+        struct probe p;
+        probe_open_schema(&p, server.dsn, 0, NULL, name);
+        probe_take(&p, &id, 9);
+        assert_int_equal(probe_next(&p), PROBE_TAKEN);
+        probe_close(&p);
+    }
 }
 
 /* ---- watch ---- */
@@ -265,6 +333,14 @@ static void changes_of_others_are_told_and_those_of_the_flush_are_not(void **sta
     assert_told(ear, "62 ");
     execute("UPDATE wb.entry SET key = 'c' WHERE key = 'b'");
     assert_told(ear, "62 63 ");
+    execute("UPDATE wb.entry SET value = NULL, fields = '{\"f\": 1}' WHERE key = 'c'");
+    assert_told(ear, "63 ");
+    execute("UPDATE wb.entry SET fields = fields || '{\"g\": 2}' WHERE key = 'c'");
+    assert_told(ear, "63 ");
+    struct flush_row hash = hash_row("h", 4);
+    probe_send(&p, 4, 3, &hash, 1);
+    probe_assert_committed(&p, 4);
+    assert_told(ear, "");
     execute("DELETE FROM wb.entry WHERE key = 'c'");
     assert_told(ear, "63 ");
     execute("BEGIN; DELETE FROM wb.entry; ROLLBACK");

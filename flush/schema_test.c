@@ -113,7 +113,7 @@ static void there_is_a_way_from_every_older_version_and_from_no_other(void **sta
     for (int from = 1; from < SCHEMA_VERSION; from++) {
         char *text = schema_migration_sql(from, "w'b");
         assert_non_null(strstr(text, "\nBEGIN;\n"));
-        assert_non_null(strstr(text, "\nUPDATE \"w'b\".meta SET schema_version = 3;\nCOMMIT;\n"));
+        assert_non_null(strstr(text, "\nUPDATE \"w'b\".meta SET schema_version = 4;\nCOMMIT;\n"));
         assert_null(strpbrk(text, "@~`^"));
         free(text);
     }

@@ -21,6 +21,10 @@ void statement_free(struct fake_db *db, struct statement *st)
 {
     sim_cancel(db->clock, &st->event);
     list_remove(&st->link);
+    for (uint32_t i = 0; st->hashes != NULL && i < st->batch.upserts; i++) {
+        buf_deinit(&st->hashes[i]);
+    }
+    free(st->hashes);
     flush_batch_deinit(&st->batch);
     fake_shown_free(st->mirror, st->n_mirror);
     free(st->writes);

@@ -74,10 +74,9 @@ struct fake_row *fake_content_find(const struct fake_content *c, struct bytes ke
     return NULL;
 }
 
-void fake_content_upsert(
-    struct fake_content *c, struct bytes key, struct bytes value, uint64_t version, uint64_t expires_at_ms)
+void fake_content_upsert(struct fake_content *c, const struct flush_row *new)
 {
-    struct fake_row *row = fake_content_find(c, key);
+    struct fake_row *row = fake_content_find(c, new->key);
     if (row == NULL) {
         if (c->n_rows == c->rows_capacity) {
             c->rows_capacity = c->rows_capacity == 0 ? 64 : 2 * c->rows_capacity;
@@ -85,14 +84,15 @@ void fake_content_upsert(
         }
         row = &c->rows[c->n_rows++];
         *row = (struct fake_row){0};
-        buf_append(&row->key, key.data, key.len);
+        buf_append(&row->key, new->key.data, new->key.len);
     }
     buf_clear(&row->value);
-    buf_append(&row->value, value.data, value.len);
-    row->version = version;
-    row->expires_at_ms = expires_at_ms;
-    if (version >= c->version_ceiling) {
-        c->version_ceiling = version + 1;
+    buf_append(&row->value, new->value.data, new->value.len);
+    row->type = new->type;
+    row->version = new->version;
+    row->expires_at_ms = new->expires_at_ms;
+    if (new->version >= c->version_ceiling) {
+        c->version_ceiling = new->version + 1;
     }
 }
 

@@ -8,7 +8,8 @@
 
 struct fake_row {
     struct buf key;
-    struct buf value;
+    struct buf value; /* of a hash: fields (see fields.h) */
+    uint8_t type;     /* enum value_type */
     uint64_t version;
     uint64_t expires_at_ms;
 };
@@ -50,8 +51,8 @@ void fake_content_deinit(struct fake_content *c);
 void fake_content_copy(struct fake_content *to, const struct fake_content *from);
 /* NULL when there is no such row. */
 struct fake_row *fake_content_find(const struct fake_content *c, struct bytes key);
-void fake_content_upsert(
-    struct fake_content *c, struct bytes key, struct bytes value, uint64_t version, uint64_t expires_at_ms);
+/* What @row names is copied; of its deleted nothing is asked. */
+void fake_content_upsert(struct fake_content *c, const struct flush_row *row);
 void fake_content_erase(struct fake_content *c, struct bytes key);
 /* @batch is the newest one of @fence. */
 void fake_fence_advance(struct fake_fence *fence, uint64_t batch);

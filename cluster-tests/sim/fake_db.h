@@ -30,7 +30,8 @@ struct fake_lock {
 
 /* One row that a transaction writes. */
 struct fake_write {
-    struct bytes key, value;
+    struct bytes key, value; /* the value of a hash: fields (see fields.h) */
+    uint8_t type;            /* enum value_type */
     bool deleted;
     uint64_t version; /* 0 for a delete: the statement names keys only */
     uint64_t expires_at_ms;

@@ -75,6 +75,7 @@ static void read_row(struct load *load, struct bytes key)
     buf_append(&copy[1], row->value.data, row->value.len);
     load->rows[load->n++] = (struct load_row){.key = buf_bytes(&copy[0]),
         .value = buf_bytes(&copy[1]),
+        .type = row->type,
         .version = row->version,
         .expires_at_ms = row->expires_at_ms};
 }

@@ -31,8 +31,9 @@ struct statement {
     uint64_t last_batch; /* note */
     /* at the server */
     int64_t clock_us;
-    struct fake_write *writes; /* of a batch; borrow from it */
+    struct fake_write *writes; /* of a batch; borrow from it, or from hashes */
     size_t n_writes;
+    struct buf *hashes;         /* of the upserts of a batch; empty ones for strings */
     struct fake_write *refused; /* of an isolating batch, when it is isolated */
     size_t n_refused;
     bool isolated;  /* its transaction is open: it waits for its client */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cluster-tests/sim/fake_fields.h"
 #include "cluster-tests/sim/fake_server.h"
 #include "flush/flush_batch.h"
 #include "flush/pg_time.h"
@@ -53,6 +54,21 @@ static bool array_next(struct array *a, struct bytes *out)
     return true;
 }
 
+/* The value of a string is in @values and its field is NULL, or there are no fields at all; of a hash it is
+ * the other way round. */
+static void decode_value(struct array *values, struct array *fields, struct buf *hash, struct fake_write *w)
+{
+    struct bytes json;
+    bool has_value = array_next(values, &w->value);
+    bool is_hash = fields->n > 0 && array_next(fields, &json);
+    CHECK(has_value != is_hash);
+    if (is_hash) {
+        fake_fields_read(json, hash);
+        w->type = VALUE_HASH;
+        w->value = buf_bytes(hash);
+    }
+}
+
 static void decode(struct statement *st)
 {
     enum { OID_BYTEA = 17, OID_INT8 = 20, OID_TIMESTAMPTZ = 1184 };
@@ -60,14 +76,17 @@ static void decode(struct statement *st)
     struct array keys = array_open(&batch->keys, OID_BYTEA), values = array_open(&batch->values, OID_BYTEA);
     struct array versions = array_open(&batch->versions, OID_INT8);
     struct array expires = array_open(&batch->expires, OID_TIMESTAMPTZ);
+    struct array fields = array_open(&batch->fields, OID_BYTEA);
     struct array deleted = array_open(&batch->deleted, OID_BYTEA);
     CHECK(keys.n == batch->upserts && values.n == keys.n && versions.n == keys.n && expires.n == keys.n);
-    CHECK(deleted.n == batch->deletes);
+    CHECK(deleted.n == batch->deletes && fields.n == (batch->hashes > 0 ? keys.n : 0));
     size_t n = (size_t)keys.n + deleted.n;
     struct fake_write *writes = xcalloc(n + 1, sizeof *writes);
+    st->hashes = xcalloc((size_t)keys.n + 1, sizeof *st->hashes);
     for (size_t i = 0; i < keys.n; i++) {
         struct bytes number;
-        CHECK(array_next(&keys, &writes[i].key) && array_next(&values, &writes[i].value));
+        CHECK(array_next(&keys, &writes[i].key));
+        decode_value(&values, &fields, &st->hashes[i], &writes[i]);
         CHECK(array_next(&versions, &number) && number.len == 8);
         writes[i].version = load_be64(number.data);
         if (array_next(&expires, &number)) {
@@ -80,7 +99,7 @@ static void decode(struct statement *st)
         writes[i].deleted = true;
     }
     CHECK(keys.rest.len == 0 && values.rest.len == 0 && versions.rest.len == 0 && expires.rest.len == 0);
-    CHECK(deleted.rest.len == 0);
+    CHECK(fields.rest.len == 0 && deleted.rest.len == 0);
     st->writes = writes;
     st->n_writes = n;
 }
@@ -234,7 +253,12 @@ static void write_rows(struct backend *b)
         if (w->deleted) {
             fake_content_erase(&db->content, w->key);
         } else {
-            fake_content_upsert(&db->content, w->key, w->value, w->version, w->expires_at_ms);
+            const struct flush_row row = {.key = w->key,
+                .value = w->value,
+                .type = w->type,
+                .version = w->version,
+                .expires_at_ms = w->expires_at_ms};
+            fake_content_upsert(&db->content, &row);
         }
     }
     fake_fence_advance(fence_of(b), st->batch.id);

@@ -27,8 +27,8 @@ static void check_written(
     }
     bool equal = w->deleted ? expected->value == NULL
                             : expected->value != NULL && expected->version == w->version &&
-                                  expected->expires_at_ms == w->expires_at_ms &&
-                                  bytes_equal(value_bytes(expected->value), w->value);
+                                  expected->type == w->type && expected->expires_at_ms == w->expires_at_ms &&
+                                  value_same(w->type, value_bytes(expected->value), w->value);
     if (!equal) {
         sim_history_fail(
             h, "batch %" PRIu64 " has not the value that %s had when it began", commit->batch, key->name);

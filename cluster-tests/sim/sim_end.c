@@ -159,7 +159,7 @@ static bool row_is(const struct fake_row *row, const struct sim_record *r)
         return row == NULL;
     }
     return row != NULL && row->version == r->version && row->expires_at_ms == r->expires_at_ms &&
-           bytes_equal(buf_bytes(&row->value), value_bytes(r->value));
+           row->type == r->type && value_same(r->type, buf_bytes(&row->value), value_bytes(r->value));
 }
 
 /* The database has exactly the newest write of each key, unless it is named as missing: then an older one. */

@@ -236,6 +236,7 @@ static void record_writes(
         struct sim_record record = {.index = index,
             .version = g->version_base + (index << 16 | i),
             .value = w->has_value ? value_create(pb_bytes(w->value)) : NULL,
+            .type = (uint8_t)w->type,
             .expires_at_ms = w->has_expires_at_ms ? w->expires_at_ms : 0,
             .after_ms = g->after_ms,
             .stamp_ms = stamp_ms};

@@ -28,6 +28,7 @@ struct sim_record {
     uint64_t index;
     uint64_t version;
     struct value *value; /* a reference; NULL: a delete */
+    uint8_t type;        /* enum value_type */
     uint64_t expires_at_ms;
     uint64_t serial; /* of the value, or of the last text of a list; 0: a delete, a counter */
     /* The leader evaluated it at a time from the first to the second of these, and not earlier or later. */
