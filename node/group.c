@@ -35,6 +35,7 @@ struct group *group_create(const struct group_config *config, const struct group
     list_init(&g->live);
     list_init(&g->ready);
     list_init(&g->loading);
+    list_init(&g->overtakable);
     list_init(&g->lease_next);
     list_init(&g->lease_now);
     list_init(&g->flush_waiters);
@@ -71,6 +72,7 @@ void group_finish(struct group *g, struct group_request *r, enum status status, 
 {
     list_remove(&r->link);
     list_remove(&r->live);
+    list_remove(&r->overtakable);
     loads_forget_request(r);
     if (status != STATUS_OK && status != STATUS_NOT_FLUSHED && status != STATUS_CONDITION_FAILED &&
         status != STATUS_QUARANTINED) {
@@ -98,6 +100,8 @@ void group_submit(struct group *g, struct group_request *r)
     r->refused = false;
     list_init(&r->link);
     list_init(&r->load_waits);
+    list_init(&r->overtakable);
+    r->number = ++g->last_number;
     list_push_back(&g->live, &r->live);
     group_move(r, AT_READY, &g->ready);
 }

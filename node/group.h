@@ -29,7 +29,15 @@
 
 struct group;
 
-enum group_op { GROUP_READ, GROUP_UPDATE, GROUP_SCAN, GROUP_WAIT, GROUP_OPEN_SESSION, GROUP_ADMIN };
+enum group_op {
+    GROUP_READ,
+    GROUP_UPDATE,
+    GROUP_TRANSACTION,
+    GROUP_SCAN,
+    GROUP_WAIT,
+    GROUP_OPEN_SESSION,
+    GROUP_ADMIN,
+};
 enum group_level { GROUP_REPLICATED, GROUP_FLUSHED };
 
 struct group_scan {
@@ -41,17 +49,27 @@ struct group_scan {
 };
 
 struct group_admin; /* see group_admin.h */
+struct group_request;
+struct transaction; /* see transaction.h */
+
+/* Evaluates a transaction. OK: what it wrote is to be done. AGAIN: it must know a version that is not known yet; it
+ * is called again when it is. Anything else: nothing is to be done, and this is the request's status. */
+typedef enum status group_evaluate(struct group_request *request, struct transaction *t);
 
 /* Embedded in the caller's struct. What the pointers name stays valid and unchanged until done. */
 struct group_request {
     enum group_op op;
     uint64_t conn_id;     /* a connection's reads see its writes, in the order submitted */
     uint64_t deadline_ms; /* boot time; 0: none */
-    uint32_t n;           /* keys of a read, operations of an update: 1 to LIMIT_REQUEST_KEYS */
+    uint32_t n; /* keys of a read or a transaction, operations of an update: 1 to LIMIT_REQUEST_KEYS */
     /* read, scan */
     bool stale;               /* from this replica as it is, leader or not */
     bool inspect;             /* the results have type, length and expiry, and no value */
-    const struct bytes *keys; /* read */
+    const struct bytes *keys; /* read; transaction: all different */
+    /* transaction */
+    group_evaluate *evaluate;
+    const bool *blind; /* for each key: it is written only, and need not be known; NULL: none is */
+    bool read_only;    /* it writes nothing. (A stale transaction must be.) */
     struct group_scan *scan;
     struct group_admin *admin; /* admin */
     /* update: all of the operations happen, in their order, or none */
@@ -62,7 +80,8 @@ struct group_request {
     bool retry;
     /* wait */
     uint64_t wait_index;              /* until F is at least this; 0: everything that is applied now */
-    struct operation_result *results; /* n of them, all zero; their references are the owner's after done */
+    struct operation_result *results; /* read, update: n of them, all zero; their references are the owner's
+                                         after done. transaction: NULL */
     void (*done)(struct group_request *request);
     /* the answer */
     enum status status;  /* with OK, NOT_FLUSHED and CONDITION_FAILED the results are set */
@@ -77,6 +96,8 @@ struct group_request {
     struct list link;       /* in the list of what it waits for */
     struct list live;       /* in the group's list of all requests */
     struct list load_waits; /* the misses that it waits for */
+    struct list overtakable; /* in the group's list of those, if it is one: see group_wait_misses */
+    uint64_t number;         /* rises with each request */
     bool loaded;            /* it waited for a load */
     bool load_optional;     /* it waits for loads for the sake of order only */
     bool answered;          /* results and status are found: only proofs are waited for */

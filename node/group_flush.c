@@ -376,6 +376,7 @@ static struct flush_mirror make_mirror(const struct group *g)
         rows[n++] = (struct flush_quarantined){
             .key = state_entry_key(e),
             .value = e->value == NULL ? bytes_of(NULL, 0) : value_bytes(e->value),
+            .type = e->type,
             .deleted = e->value == NULL,
             .version = e->version,
             .since_ms = q->dirty_stamp_ms,
@@ -454,6 +455,7 @@ void group_flush_begun(struct group *g, struct state_batch *batch)
         rows[n++] = (struct flush_row){
             .key = state_entry_key(e),
             .value = e->value == NULL ? bytes_of(NULL, 0) : bytes_of(e->value->data, e->value_len),
+            .type = e->type,
             .deleted = e->value == NULL,
             .version = e->version,
             .expires_at_ms = e->expires_at_ms,

@@ -61,6 +61,8 @@ struct group {
     struct list live;  /* all requests */
     struct list ready; /* to be evaluated in the next turn */
     struct list loading;
+    struct list overtakable; /* requests of several keys that have waited for loads, and are not evaluated yet */
+    uint64_t last_number;    /* of a request */
     struct list lease_next; /* answers for which a barrier is still to be proposed */
     struct list lease_now;  /* answers that wait for the barrier under way */
     uint64_t barrier_token; /* the newest one proposed */
@@ -138,6 +140,12 @@ void group_clear_results(struct group_request *r);
 
 /* Let @r wait for the load of @key. False: there are too many, and @r was refused. */
 bool group_wait_load(struct group *g, struct group_request *r, struct bytes key);
+/* Let @r, an update or a transaction, or a read by the leader, wait until those of its keys are known that must be,
+ * and behind earlier requests of its connection that wait likewise: they keep their order. True: it waits, or was
+ * refused. */
+bool group_wait_misses(struct group *g, struct group_request *r);
+/* What writing @len bytes (0: a delete) to @key can add to what is dirty. */
+void group_growth(const struct group *g, struct bytes key, size_t len, uint64_t *bytes, uint64_t *entries);
 /* @r is answered, with @status and what is in its results, once @seen (NULL: nothing) has applied and we are
  * certainly still the leader. */
 void group_answer(struct group *g, struct group_request *r, enum status status, struct proposal *seen);
@@ -146,7 +154,20 @@ void group_prove(struct group *g, struct group_request *r);
 /* Whichever of the two was proposed later. NULL counts as long ago. */
 struct proposal *group_newer(struct proposal *a, struct proposal *b);
 
+/* ---- group_transaction.c ---- */
+enum evaluated group_eval_transaction(struct group *g, struct group_request *r);
+
 /* ---- group_read.c ---- */
+/* Is the key as it has applied the answer for @r, although @w (NULL: nothing) is in flight? NULL: no. */
+const struct state_entry *group_applied_will_do(const struct group *g, const struct group_request *r,
+    struct bytes key, const struct pending_write *w, uint64_t stamp_ms);
+/* Must some key of @r be read from what is in flight? Then all are, or half of another request would be seen. */
+bool group_must_see_flight(struct group *g, const struct group_request *r, uint64_t stamp_ms);
+/* A stale read takes what this replica has. True: @r waits for keys that must come from the database, or was refused.
+ */
+bool group_wait_unknown(struct group *g, struct group_request *r);
+/* The @i'th key was read. The read that brought it into memory does not count. */
+void group_touch(struct group *g, const struct group_request *r, uint32_t i);
 enum evaluated group_eval_read(struct group *g, struct group_request *r);
 enum evaluated group_eval_stale(struct group *g, struct group_request *r);
 enum evaluated group_eval_scan(struct group *g, struct group_request *r);

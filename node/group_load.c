@@ -121,8 +121,8 @@ static bool is_same(const struct state_entry *e, const struct load_row *row)
     if (row == NULL || e->value == NULL) {
         return row == NULL && e->value == NULL;
     }
-    return e->version == row->version && e->expires_at_ms == row->expires_at_ms && e->type == VALUE_STRING &&
-           bytes_equal(value_bytes(e->value), row->value);
+    return e->version == row->version && e->expires_at_ms == row->expires_at_ms && e->type == row->type &&
+           value_same(row->type, value_bytes(e->value), row->value);
 }
 
 /* The database has @row (NULL: none) for @load's key. */
@@ -135,7 +135,7 @@ static void take_row(struct group *g, struct load *load, const struct load_row *
         load->old_version = e->version;
     } else if (row != NULL) {
         state_put_clean(
-            &g->state, row->key, VALUE_STRING, value_create(row->value), row->version, row->expires_at_ms);
+            &g->state, row->key, row->type, value_create(row->value), row->version, row->expires_at_ms);
     } else if (e == NULL) {
         state_put_absent(&g->state, load->key);
     }

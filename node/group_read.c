@@ -21,8 +21,7 @@ static void show(struct operation_result *result, bool inspect, struct value *va
     }
 }
 
-/* The @i'th key was read. The read that brought it into memory does not count. */
-static void touch(struct group *g, const struct group_request *r, uint32_t i)
+void group_touch(struct group *g, const struct group_request *r, uint32_t i)
 {
     struct state_entry *e = r->loaded ? NULL : state_find(&g->state, r->keys[i]);
     if (state_entry_present(e)) {
@@ -42,17 +41,104 @@ static bool answer_fits(struct group *g, struct group_request *r, size_t *bytes,
     return false;
 }
 
-/* Keys that must come from the database. True: @r waits for them, or was refused. */
-static bool wait_for_misses(struct group *g, struct group_request *r)
+/* ---- Reads by the leader ---- */
+
+/* A write in flight whose client has not been told yet need not be seen. Not if it is the reader itself. */
+const struct state_entry *group_applied_will_do(const struct group *g, const struct group_request *r,
+    struct bytes key, const struct pending_write *w, uint64_t stamp_ms)
+{
+    if (w == NULL || w->conn_id == r->conn_id || w->many) {
+        return NULL;
+    }
+    const struct state_entry *e = group_known(g, key);
+    return e != NULL && (e->expires_at_ms == 0 || e->expires_at_ms > stamp_ms) ? e : NULL;
+}
+
+bool group_must_see_flight(struct group *g, const struct group_request *r, uint64_t stamp_ms)
+{
+    for (uint32_t i = 0; i < r->n; i++) {
+        const struct pending_write *w = overlay_find(&g->overlay, r->keys[i]);
+        if (w != NULL && group_applied_will_do(g, r, r->keys[i], w, stamp_ms) == NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* These clients know texts only: the value of another type is no answer to them. */
+static bool is_readable(const struct group_request *r, uint8_t type)
+{
+    return r->inspect || type == VALUE_STRING;
+}
+
+/* Find the @i'th result, from what is in @flight if there is something. False: @r was refused. */
+static bool read_one(struct group *g, struct group_request *r, uint32_t i, bool flight, uint64_t stamp_ms,
+    struct proposal **seen, size_t *bytes)
+{
+    struct operation_result *result = &r->results[i];
+    struct group_current c;
+    group_current(g, r->keys[i], stamp_ms, &c);
+    const struct state_entry *e = flight ? NULL : group_applied_will_do(g, r, r->keys[i], c.pending, stamp_ms);
+    if (e != NULL) {
+        c.now = (struct operation_current){.value = e->value,
+            .type = e->type,
+            .version_known = true,
+            .version = e->version,
+            .expires_at_ms = e->expires_at_ms};
+    } else {
+        *seen = c.pending == NULL ? *seen : group_newer(*seen, c.pending->proposal);
+    }
+    if (c.now.value != NULL && !is_readable(r, c.now.type)) {
+        group_clear_results(r);
+        group_answer(g, r, STATUS_WRONG_TYPE, *seen);
+        return false;
+    }
+    if (c.now.value != NULL) {
+        show(result, r->inspect, c.now.value, c.now.type, c.now.version, c.now.expires_at_ms);
+        if (!c.now.version_known) { /* in the open entry, the newest of all: its index is the version's */
+            result->written = true;
+            result->version = c.pending->ordinal;
+        }
+    }
+    return answer_fits(g, r, bytes, result->value == NULL ? 0 : result->value->len);
+}
+
+/* What is found now is the answer, whatever is written while it waits: what it did not see was acknowledged
+ * to nobody before this request came. */
+enum evaluated group_eval_read(struct group *g, struct group_request *r)
+{
+    struct proposal *seen = NULL;
+    size_t bytes = 0;
+    uint64_t stamp_ms = group_stamp(g);
+    if (group_wait_misses(g, r)) {
+        return EVALUATED;
+    }
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (group_expire_if_due(g, r->keys[i], stamp_ms) == NO_ROOM) {
+            return NO_ROOM;
+        }
+    }
+    bool flight = group_must_see_flight(g, r, stamp_ms);
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (!read_one(g, r, i, flight, stamp_ms, &seen, &bytes)) {
+            return EVALUATED;
+        }
+        group_touch(g, r, i);
+    }
+    g->hits++;
+    r->stamp_ms = stamp_ms;
+    group_answer(g, r, STATUS_OK, seen);
+    return EVALUATED;
+}
+
+/* ---- Reads by whoever is asked ---- */
+
+/* Though others may have changed the row: only a leader can have a retained copy forgotten. */
+bool group_wait_unknown(struct group *g, struct group_request *r)
 {
     bool missing = false;
     for (uint32_t i = 0; i < r->n; i++) {
-        /* A stale read takes what this replica has, though others may have changed the row: only a leader can
-         * have a retained copy forgotten. */
-        bool known =
-            r->stale ? state_find(&g->state, r->keys[i]) != NULL
-                     : group_known(g, r->keys[i]) != NULL || overlay_find(&g->overlay, r->keys[i]) != NULL;
-        if (!known) {
+        if (state_find(&g->state, r->keys[i]) == NULL) {
             if (!group_wait_load(g, r, r->keys[i])) {
                 return true;
             }
@@ -67,88 +153,6 @@ static bool wait_for_misses(struct group *g, struct group_request *r)
     return missing;
 }
 
-/* ---- Reads by the leader ---- */
-
-/* Is the key as it has applied the answer, although @w is in flight? Then @w's client has not been told yet.
- * Not if it is the reader itself. */
-static const struct state_entry *applied_will_do(const struct group *g, const struct group_request *r,
-    struct bytes key, const struct pending_write *w, uint64_t stamp_ms)
-{
-    if (w == NULL || w->conn_id == r->conn_id || w->many) {
-        return NULL;
-    }
-    const struct state_entry *e = group_known(g, key);
-    return e != NULL && (e->expires_at_ms == 0 || e->expires_at_ms > stamp_ms) ? e : NULL;
-}
-
-/* Must some key of @r be read from what is in flight? Then all are, or half of another request would be seen.
- */
-static bool must_see_flight(struct group *g, const struct group_request *r, uint64_t stamp_ms)
-{
-    for (uint32_t i = 0; i < r->n; i++) {
-        const struct pending_write *w = overlay_find(&g->overlay, r->keys[i]);
-        if (w != NULL && applied_will_do(g, r, r->keys[i], w, stamp_ms) == NULL) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Find the @i'th result, from what is in @flight if there is something. False: @r was refused. */
-static bool read_one(struct group *g, struct group_request *r, uint32_t i, bool flight, uint64_t stamp_ms,
-    struct proposal **seen, size_t *bytes)
-{
-    struct operation_result *result = &r->results[i];
-    struct group_current c;
-    group_current(g, r->keys[i], stamp_ms, &c);
-    const struct state_entry *e = flight ? NULL : applied_will_do(g, r, r->keys[i], c.pending, stamp_ms);
-    if (e != NULL) {
-        if (e->value != NULL) {
-            show(result, r->inspect, e->value, e->type, e->version, e->expires_at_ms);
-        }
-    } else {
-        *seen = c.pending == NULL ? *seen : group_newer(*seen, c.pending->proposal);
-        if (c.now.value != NULL) {
-            show(result, r->inspect, c.now.value, c.now.type, c.now.version, c.now.expires_at_ms);
-            if (!c.now.version_known) { /* in the open entry, the newest of all: its index is the version's */
-                result->written = true;
-                result->version = c.pending->ordinal;
-            }
-        }
-    }
-    return answer_fits(g, r, bytes, result->value == NULL ? 0 : result->value->len);
-}
-
-/* What is found now is the answer, whatever is written while it waits: what it did not see was acknowledged
- * to nobody before this request came. */
-enum evaluated group_eval_read(struct group *g, struct group_request *r)
-{
-    struct proposal *seen = NULL;
-    size_t bytes = 0;
-    uint64_t stamp_ms = group_stamp(g);
-    if (wait_for_misses(g, r)) {
-        return EVALUATED;
-    }
-    for (uint32_t i = 0; i < r->n; i++) {
-        if (group_expire_if_due(g, r->keys[i], stamp_ms) == NO_ROOM) {
-            return NO_ROOM;
-        }
-    }
-    bool flight = must_see_flight(g, r, stamp_ms);
-    for (uint32_t i = 0; i < r->n; i++) {
-        if (!read_one(g, r, i, flight, stamp_ms, &seen, &bytes)) {
-            return EVALUATED;
-        }
-        touch(g, r, i);
-    }
-    g->hits++;
-    r->stamp_ms = stamp_ms;
-    group_answer(g, r, STATUS_OK, seen);
-    return EVALUATED;
-}
-
-/* ---- Reads by whoever is asked ---- */
-
 enum evaluated group_eval_stale(struct group *g, struct group_request *r)
 {
     size_t bytes = 0;
@@ -156,13 +160,17 @@ enum evaluated group_eval_stale(struct group *g, struct group_request *r)
         group_finish(g, r, STATUS_UNAVAILABLE, "this replica knows nothing yet");
         return EVALUATED;
     }
-    if (wait_for_misses(g, r)) {
+    if (group_wait_unknown(g, r)) {
         return EVALUATED;
     }
     for (uint32_t i = 0; i < r->n; i++) {
         const struct state_entry *e = state_find(&g->state, r->keys[i]);
-        touch(g, r, i);
+        group_touch(g, r, i);
         if (e->value != NULL && (e->expires_at_ms == 0 || e->expires_at_ms > g->state.stamp_ms)) {
+            if (!is_readable(r, e->type)) {
+                group_finish(g, r, STATUS_WRONG_TYPE, NULL);
+                return EVALUATED;
+            }
             show(&r->results[i], r->inspect, e->value, e->type, e->version, e->expires_at_ms);
         }
         if (!answer_fits(g, r, &bytes, r->results[i].value == NULL ? 0 : r->results[i].value->len)) {

@@ -149,7 +149,7 @@ bool group_make_room(struct group *g, size_t bytes, uint32_t writes)
 
 void group_clear_results(struct group_request *r)
 {
-    for (uint32_t i = 0; i < r->n; i++) {
+    for (uint32_t i = 0; r->results != NULL && i < r->n; i++) {
         operation_result_clear(&r->results[i]);
     }
 }
@@ -227,6 +227,104 @@ bool group_wait_load(struct group *g, struct group_request *r, struct bytes key)
     return true;
 }
 
+/* ---- Misses ---- */
+
+static struct bytes key_of(const struct group_request *r, uint32_t i)
+{
+    return r->op == GROUP_UPDATE ? r->operations[i].key : r->keys[i];
+}
+
+/* Must its @i'th key be known? */
+static bool needs(const struct group_request *r, uint32_t i)
+{
+    return r->op == GROUP_UPDATE ? operation_needs_current(&r->operations[i]) : r->blind == NULL || !r->blind[i];
+}
+
+/* Does a request of @conn_id wait for the load of @key? Whoever finds out that one of his own does becomes
+ * the last waiter, where the next one finds him at once; for anybody else the key is in the overlay from now
+ * on. */
+static bool own_load_pending(const struct group *g, struct bytes key, uint64_t conn_id)
+{
+    const struct load *load = loads_find(&g->loads, key);
+    for (const struct list *it = load == NULL ? NULL : load->waits.prev; load != NULL && it != &load->waits;
+         it = it->prev) {
+        if (list_entry(it, const struct load_wait, of_load)->request->conn_id == conn_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An earlier request of @r's connection, of several keys, that waited for loads and is not evaluated yet. */
+static struct group_request *earlier_of_many(const struct group *g, const struct group_request *r)
+{
+    for (struct list *it = g->overtakable.next; it != &g->overtakable; it = it->next) {
+        struct group_request *other = list_entry(it, struct group_request, overtakable);
+        if (other->conn_id == r->conn_id && other->number < r->number) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+/* Wait for what @earlier waits for; then @r is looked at again, and so is @earlier. */
+static void wait_behind(struct group *g, struct group_request *r, const struct group_request *earlier)
+{
+    if (earlier->where == AT_WAIT_LOAD) {
+        const struct load_wait *wait =
+            list_entry(earlier->load_waits.next, const struct load_wait, of_request);
+        loads_wait(&g->loads, wait->load->key, r);
+        group_move(r, AT_WAIT_LOAD, &g->loading);
+    } else {
+        group_move(r, AT_READY, &g->ready); /* it is evaluated in this turn, and @r in the next one */
+    }
+}
+
+bool group_wait_misses(struct group *g, struct group_request *r)
+{
+    bool missing = false, needed = false;
+    for (uint32_t i = 0; i < r->n; i++) {
+        struct bytes key = key_of(r, i);
+        if (overlay_find(&g->overlay, key) != NULL || group_known(g, key) != NULL) {
+            continue;
+        }
+        /* A key that need not be known is waited for, too, when its own connection waits for it already: its
+         * requests to a key keep their order. Once is enough: it may be written and loaded all the time. */
+        if (!needs(r, i) && (r->load_optional || !own_load_pending(g, key, r->conn_id))) {
+            continue;
+        }
+        if (!group_wait_load(g, r, key)) {
+            return true;
+        }
+        missing = true;
+        needed = needed || needs(r, i);
+    }
+    const struct group_request *earlier = missing ? NULL : earlier_of_many(g, r);
+    r->load_optional = (missing || earlier != NULL) && !needed;
+    if (missing) {
+        r->loaded = true;
+        g->misses += needed;
+        group_move(r, AT_WAIT_LOAD, &g->loading);
+        if (r->n > 1 && list_empty(&r->overtakable)) {
+            list_push_back(&g->overtakable, &r->overtakable);
+        }
+    } else if (earlier != NULL) {
+        wait_behind(g, r, earlier);
+    } else {
+        list_remove(&r->overtakable);
+    }
+    return missing || earlier != NULL;
+}
+
+void group_growth(const struct group *g, struct bytes key, size_t len, uint64_t *bytes, uint64_t *entries)
+{
+    const struct state_entry *e = state_find(&g->state, key);
+    bool dirty = e != NULL && state_entry_dirty(e);
+    uint64_t before = dirty ? key.len + (e->value == NULL ? 0 : e->value->len) : 0;
+    *bytes += key.len + len > before ? key.len + len - before : 0;
+    *entries += !dirty;
+}
+
 struct proposal *group_newer(struct proposal *a, struct proposal *b)
 {
     if (a == NULL || b == NULL) {
@@ -260,6 +358,9 @@ void group_answer(struct group *g, struct group_request *r, enum status status, 
 
 static enum evaluated evaluate(struct group *g, struct group_request *r)
 {
+    if (r->stale && r->op == GROUP_TRANSACTION) {
+        return group_eval_transaction(g, r);
+    }
     if (r->stale && (r->op == GROUP_READ || r->op == GROUP_SCAN)) {
         return r->op == GROUP_READ ? group_eval_stale(g, r) : group_eval_scan(g, r);
     }
@@ -282,6 +383,8 @@ static enum evaluated evaluate(struct group *g, struct group_request *r)
         return group_eval_read(g, r);
     case GROUP_UPDATE:
         return group_eval_update(g, r);
+    case GROUP_TRANSACTION:
+        return group_eval_transaction(g, r);
     case GROUP_SCAN:
         return group_eval_scan(g, r);
     case GROUP_WAIT:

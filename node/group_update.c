@@ -13,8 +13,8 @@ enum { ENTRY_SLACK_BYTES = 1024, OUTCOME_BYTES = 48 };
 /* @r came to r->status by log entry @index, and its results have their versions. */
 static void answer_update(struct group *g, struct group_request *r, uint64_t index)
 {
-    bool wrote = false;
-    for (uint32_t i = 0; i < r->n && r->status == STATUS_OK; i++) {
+    bool wrote = r->op == GROUP_TRANSACTION && r->status == STATUS_OK;
+    for (uint32_t i = 0; r->op == GROUP_UPDATE && i < r->n && r->status == STATUS_OK; i++) {
         wrote = wrote || r->results[i].written;
     }
     r->index = wrote ? index : 0;
@@ -28,7 +28,7 @@ static void answer_update(struct group *g, struct group_request *r, uint64_t ind
 /* Ordinals in the entry that had @version_of_first become versions. */
 static void settle_versions(struct group_request *r, uint64_t version_of_first)
 {
-    for (uint32_t i = 0; i < r->n; i++) {
+    for (uint32_t i = 0; r->results != NULL && i < r->n; i++) {
         if (r->results[i].written) {
             r->results[i].version += version_of_first;
         }
@@ -52,7 +52,7 @@ void group_answer_proposal(struct group *g, struct proposal *p, uint64_t index)
     while ((node = list_pop_front(&p->readers)) != NULL) {
         struct group_request *r = list_entry(node, struct group_request, link);
         settle_versions(r, version_of_first);
-        for (uint32_t i = 0; i < r->n; i++) {
+        for (uint32_t i = 0; r->results != NULL && i < r->n; i++) {
             r->results[i].written = false; /* it was seen only */
         }
         group_move(r, AT_READY, &g->ready);
@@ -119,49 +119,6 @@ static void remember(struct group *g, const struct group_request *r, enum status
 
 /* ---- Before evaluating ---- */
 
-/* Does a request of @conn_id wait for the load of @key? Whoever finds out that one of his own does becomes
- * the last waiter, where the next one finds him at once; for anybody else the key is in the overlay from now
- * on. */
-static bool own_load_pending(const struct group *g, struct bytes key, uint64_t conn_id)
-{
-    const struct load *load = loads_find(&g->loads, key);
-    for (const struct list *it = load == NULL ? NULL : load->waits.prev; load != NULL && it != &load->waits;
-         it = it->prev) {
-        if (list_entry(it, const struct load_wait, of_load)->request->conn_id == conn_id) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Wait for keys that must be known; and also for one that need not be, when its own connection waits for it
- * already: its requests to a key keep their order. True: @r waits, or was refused. */
-static bool wait_for_misses(struct group *g, struct group_request *r)
-{
-    bool missing = false, needed = false;
-    for (uint32_t i = 0; i < r->n; i++) {
-        const struct operation *op = &r->operations[i];
-        if (overlay_find(&g->overlay, op->key) != NULL || group_known(g, op->key) != NULL) {
-            continue;
-        }
-        bool needs = operation_needs_current(op);
-        if (!needs && (r->load_optional || !own_load_pending(g, op->key, r->conn_id))) {
-            continue;
-        }
-        if (!group_wait_load(g, r, op->key)) {
-            return true;
-        }
-        missing = true;
-        needed = needed || needs;
-    }
-    if (missing) {
-        r->load_optional = !needed; /* once is enough: a key that is written and loaded all the time */
-        g->misses += needed;
-        group_move(r, AT_WAIT_LOAD, &g->loading);
-    }
-    return missing;
-}
-
 /* What @r can add, at most. */
 struct estimate {
     size_t bytes;        /* to the entry */
@@ -188,16 +145,12 @@ static struct estimate estimate(struct group *g, const struct group_request *r, 
             len += values;
         }
         len = len < LIMIT_VALUE_BYTES ? len : LIMIT_VALUE_BYTES; /* more is refused by the evaluation */
-        const struct state_entry *e = state_find(&g->state, op->key);
-        bool dirty = e != NULL && state_entry_dirty(e);
-        uint64_t before = dirty ? op->key.len + (e->value == NULL ? 0 : e->value->len) : 0;
         sum.bytes += overlay_write_bytes(op->key.len, len);
         if (r->session != 0) { /* what it came to is logged, too */
             sum.bytes += OUTCOME_BYTES + (op->return_old && c.now.value != NULL ? c.now.value->len : 0);
             olds = olds || op->return_old;
         }
-        sum.more_bytes += op->key.len + len > before ? op->key.len + len - before : 0;
-        sum.more_entries += !dirty;
+        group_growth(g, op->key, len, &sum.more_bytes, &sum.more_entries);
     }
     sum.bytes += olds ? values : 0; /* the old value of a key named twice is this request's own */
     return sum;
@@ -307,7 +260,7 @@ static bool has_room(struct group *g, struct group_request *r, uint64_t stamp_ms
 
 enum evaluated group_eval_update(struct group *g, struct group_request *r)
 {
-    if ((r->session != 0 && was_tried(g, r)) || wait_for_misses(g, r)) {
+    if ((r->session != 0 && was_tried(g, r)) || group_wait_misses(g, r)) {
         return EVALUATED;
     }
     uint64_t stamp_ms = group_stamp(g);

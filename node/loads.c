@@ -68,7 +68,8 @@ void loads_wait(struct loads *l, struct bytes key, struct group_request *request
 {
     struct load_wait *wait = xmalloc(sizeof *wait);
     wait->request = request;
-    list_push_back(&start(l, key)->waits, &wait->of_load);
+    wait->load = start(l, key);
+    list_push_back(&wait->load->waits, &wait->of_load);
     list_push_back(&request->load_waits, &wait->of_request);
 }
 

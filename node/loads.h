@@ -28,6 +28,7 @@ struct load {
 struct load_wait {
     struct list of_load;
     struct list of_request; /* in request->load_waits */
+    struct load *load;
     struct group_request *request;
 };
 

@@ -148,7 +148,7 @@ static void tell_present(const struct evaluation *e)
     if (e->op->kind == OPERATION_EXPIRE) {
         e->result->expires_at_ms = now->expires_at_ms;
     }
-    if (e->op->return_old) {
+    if (e->op->return_old && now->type == VALUE_STRING) {
         e->result->value = value_ref(now->value);
     }
 }
@@ -178,11 +178,15 @@ static void will_write(const struct evaluation *e, struct value *value, uint8_t 
         .kind = EFFECT_WRITE, .value = value, .type = type, .expires_at_ms = expires_at_ms};
 }
 
-/* OK: the condition of a set or a del holds. Else the answer is filled. */
+/* OK: the condition of a set or a del holds, and the value before can be told if it is asked for. Else the answer is
+ * filled. */
 static enum status look_at_condition(const struct evaluation *e)
 {
     const struct operation_current *now = e->now;
     bool holds = false;
+    if (e->op->return_old && now->value != NULL && now->type != VALUE_STRING) {
+        return fail(e, STATUS_WRONG_TYPE);
+    }
     switch (e->op->condition) {
     case CONDITION_NONE:
         holds = true;

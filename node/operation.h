@@ -97,7 +97,8 @@ size_t operation_bytes_max(const struct operation *op, const struct operation_cu
  *   - AGAIN: the condition names a version other than 0, and the newest write has none yet: when it has one.
  *     *@result stays zero
  *   - CONDITION_FAILED, NOT_A_NUMBER, OUT_OF_RANGE, WRONG_TYPE, TOO_BIG: nothing is to be done. *@result
- *     tells what is there (its version is 0 also when it has none yet), with its value if `return_old`
+ *     tells what is there (its version is 0 also when it has none yet), with its value if `return_old`. The
+ *     value of another type than a string cannot be told: to ask for it is WRONG_TYPE, too
  *
  * A set whose expiry is not after @stamp_ms is a delete, whether or not the key is there: one that did not
  * look must supersede what the database may hold. So is an expire of a key that is there. A relative time

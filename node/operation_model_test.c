@@ -113,8 +113,8 @@ static struct answer model_step(struct model *m, const struct operation *op, cha
     switch (op->kind) {
     case OPERATION_SET:
     case OPERATION_DEL:
-        a.status = model_condition(m, op);
-        a.old = op->return_old && m->there && a.status != STATUS_AGAIN ? old : NULL;
+        a.status = op->return_old && m->there && !m->string ? STATUS_WRONG_TYPE : model_condition(m, op);
+        a.old = op->return_old && m->there && m->string && a.status != STATUS_AGAIN ? old : NULL;
         if (a.status == STATUS_OK && op->kind == OPERATION_SET) {
             char value[TEXT_MAX + 1];
             snprintf(value, sizeof value, "%.*s", (int)op->value.len, (const char *)op->value.data);

@@ -7,6 +7,7 @@
 
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
+#include "proto/fields.h"
 
 struct value *value_create_joined(struct bytes head, struct bytes tail)
 {
@@ -44,4 +45,9 @@ void value_unref(struct value *v)
     if (--v->refs == 0) {
         free(v);
     }
+}
+
+bool value_same(uint8_t type, struct bytes a, struct bytes b)
+{
+    return bytes_equal(a, b) || (type == VALUE_HASH && fields_equal(a, b));
 }

@@ -5,8 +5,7 @@
 #include <stdint.h>
 
 #include "proto/base/bytes.h"
-
-enum value_type { VALUE_STRING = 0 };
+#include "proto/value_type.h"
 
 struct value {
     uint32_t refs;
@@ -20,6 +19,8 @@ struct value *value_create_joined(struct bytes head, struct bytes tail);
 /* One reference more (returns @v), one less. The last one to go frees it. */
 struct value *value_ref(struct value *v);
 void value_unref(struct value *v); /* NULL is allowed */
+/* Are two values of @type the same? A hash's fields may come in any order. */
+bool value_same(uint8_t type, struct bytes a, struct bytes b);
 /* Its bytes, as long as somebody holds it. */
 static inline struct bytes value_bytes(const struct value *v)
 {
