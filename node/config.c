@@ -74,6 +74,8 @@ static const struct number_option numbers[] = {
     {IN(flush, connections), NUMBER_COUNT, 4, 1, 256},
     {IN(flush, quarantine_retry_min_ms), NUMBER_MS, 1000, 1, DAY_MS},
     {IN(flush, quarantine_retry_max_ms), NUMBER_MS, 5 * MINUTE_MS, 1, DAY_MS},
+    {IN(redis, request_timeout_ms), NUMBER_MS, 5000, 10, DAY_MS},
+    {IN(redis, leader_wait_ms), NUMBER_MS, 1500, 0, DAY_MS},
     {IN(limits, memory_max), NUMBER_SIZE, 2048 * MIB, 16 * MIB, TIB},
     {IN(limits, dirty_bytes), NUMBER_SIZE, DERIVED, 64 * KIB, TIB},
     {IN(limits, dirty_entries), NUMBER_COUNT, DERIVED, 1, UINT64_C(1000) * 1000 * 1000},
@@ -107,7 +109,7 @@ static const struct text_option texts[] = {
 enum { TEXTS = sizeof texts / sizeof texts[0] };
 
 /* Sections of numbers; beside them there are the nodes. */
-static const char *const sections[] = {"raft", "flush", "limits"};
+static const char *const sections[] = {"raft", "flush", "redis", "limits"};
 enum { SECTIONS = sizeof sections / sizeof sections[0] };
 
 /* ---- What one load knows ---- */
@@ -118,7 +120,7 @@ enum { SECTIONS = sizeof sections / sizeof sections[0] };
 /* Libconfuse takes the end of the file for the end of a section. So an option is put behind the file's text,
  * which every section knows, and only the top level likes. */
 #define END "end-of-file"
-enum { FILE_BYTES_MAX = 1024 * 1024, READ_BYTES = 16 * 1024 };
+enum { FILE_BYTES_MAX = 1024 * 1024, READ_BYTES = 16 * 1024, ADDRESSES_MAX = 3 * LIMIT_NODES };
 
 struct seen_address {
     char *text; /* owned */
@@ -130,9 +132,9 @@ struct load {
     size_t len;
     bool failed;
     int node_id_line;
-    struct seen_address addresses[2 * LIMIT_NODES];
+    struct seen_address addresses[ADDRESSES_MAX];
     unsigned n_addresses;
-    const cfg_opt_t *given[NUMBERS + TEXTS + 2 * LIMIT_NODES + 8]; /* options that the file has set */
+    const cfg_opt_t *given[NUMBERS + TEXTS + ADDRESSES_MAX + 8]; /* options that the file has set */
     unsigned n_given;
 };
 
@@ -264,6 +266,9 @@ static int on_end(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result)
     return given_twice(cfg, opt) ? -1 : 0;
 }
 
+/* What clients of Redis are told has room for so many. */
+enum { REDIS_HOST_CHARS_MAX = 63 };
+
 static int on_address(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result)
 {
     struct load *load = load_of(cfg);
@@ -275,6 +280,11 @@ static int on_address(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result
             opt->name, text);
         return -1;
     }
+    if (strcmp(opt->name, "redis") == 0 && strrchr(text, ':') - text > REDIS_HOST_CHARS_MAX) {
+        cfg_error(
+            cfg, "the host of redis must have at most %d characters, not \"%s\"", REDIS_HOST_CHARS_MAX, text);
+        return -1;
+    }
     for (unsigned i = 0; i < load->n_addresses; i++) {
         if (strcasecmp(load->addresses[i].text, text) == 0) {
             cfg_error(
@@ -282,7 +292,7 @@ static int on_address(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result
             return -1;
         }
     }
-    if (load->n_addresses == 2 * LIMIT_NODES) {
+    if (load->n_addresses == ADDRESSES_MAX) {
         cfg_error(cfg, "too many node sections: at most %d", LIMIT_NODES);
         return -1;
     }
@@ -323,8 +333,8 @@ static cfg_t *describe(struct load *load)
     cfg_opt_t sub[SECTIONS][OPTIONS_MAX];
     cfg_opt_t top[OPTIONS_MAX];
     cfg_opt_t node[] = {CFG_STR_CB("peer", NULL, CFGF_NONE, on_address),
-        CFG_STR_CB("client", NULL, CFGF_NONE, on_address), CFG_INT_CB(END, 0, CFGF_NONE, on_end),
-        context_option(load), CFG_END()};
+        CFG_STR_CB("client", NULL, CFGF_NONE, on_address), CFG_STR_CB("redis", NULL, CFGF_NONE, on_address),
+        CFG_INT_CB(END, 0, CFGF_NONE, on_end), context_option(load), CFG_END()};
     size_t n = 0;
     for (size_t i = 0; i < TEXTS; i++) {
         top[n++] = (cfg_opt_t)CFG_STR_CB(texts[i].name, texts[i].standard, CFGF_NONE, on_text);
@@ -384,8 +394,17 @@ static bool take_nodes(struct load *load, cfg_t *cfg, struct config *out)
             return fail(load, section->line, "node \"%s\" needs a line %s = \"HOST:PORT\"", title,
                 peer == NULL ? "peer" : "client");
         }
-        out->nodes[out->n_nodes++] =
-            (struct config_node){.id = id, .peer = xstrdup(peer), .client = xstrdup(client)};
+        const char *redis = cfg_getstr(section, "redis");
+        if (i > 0 && (redis == NULL) != (out->nodes[0].redis == NULL)) {
+            return fail(load, section->line,
+                "node \"%s\" has %s line redis = \"HOST:PORT\", and node \"%" PRIu64
+                "\" has %s: all nodes have one, or none",
+                title, redis == NULL ? "no" : "a", out->nodes[0].id, redis == NULL ? "one" : "none");
+        }
+        out->nodes[out->n_nodes++] = (struct config_node){.id = id,
+            .peer = xstrdup(peer),
+            .client = xstrdup(client),
+            .redis = redis == NULL ? NULL : xstrdup(redis)};
     }
     return true;
 }
@@ -559,6 +578,7 @@ enum status config_load(const char *path, struct config *out, char *errmsg, size
         struct config config = {0};
         cfg_t *cfg = describe(&load);
         if (parse(&load, cfg, &text) && take(&load, cfg, &config)) {
+            config.path = xstrdup(path);
             *out = config;
         } else {
             config_deinit(&config);
@@ -578,7 +598,9 @@ void config_deinit(struct config *config)
     for (unsigned i = 0; i < config->n_nodes; i++) {
         free(config->nodes[i].peer);
         free(config->nodes[i].client);
+        free(config->nodes[i].redis);
     }
+    free(config->path);
     free(config->cluster);
     free(config->data_dir);
     free(config->database);

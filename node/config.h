@@ -15,6 +15,7 @@ struct config_node {
     uint64_t id;
     char *peer;   /* HOST:PORT, an IPv6 host in brackets */
     char *client; /* the same */
+    char *redis;  /* the same; NULL: no node has one */
 };
 
 struct config_raft {
@@ -44,6 +45,11 @@ struct config_flush {
     unsigned quarantine_retry_max_ms;
 };
 
+struct config_redis {
+    unsigned request_timeout_ms; /* a command without an outcome by then is answered with an error */
+    unsigned leader_wait_ms;     /* so long a command waits for its group to have a leader again */
+};
+
 struct config_limits {
     uint64_t memory_max;    /* bytes: keys, values and their overhead, in all groups */
     uint64_t dirty_bytes;   /* of each group */
@@ -60,6 +66,7 @@ struct config_limits {
 };
 
 struct config {
+    char *path; /* of the file */
     char *cluster;
     uint64_t node_id;
     char *data_dir;
@@ -73,6 +80,7 @@ struct config {
     unsigned n_nodes;
     struct config_raft raft;
     struct config_flush flush;
+    struct config_redis redis;
     struct config_limits limits;
 };
 

@@ -71,6 +71,7 @@ static void a_short_file_gets_every_default(void **state)
     assert_int_equal(c.nodes[2].id, 3);
     assert_string_equal(c.nodes[2].peer, "h3:1");
     assert_string_equal(c.nodes[2].client, "h3:2");
+    assert_null(c.nodes[2].redis);
     assert_ptr_equal(config_self(&c), &c.nodes[1]);
     assert_int_equal(c.raft.election_timeout_ms, 300);
     assert_int_equal(c.raft.heartbeat_ms, 50);
@@ -93,6 +94,8 @@ static void a_short_file_gets_every_default(void **state)
     assert_int_equal(c.flush.connections, 4);
     assert_int_equal(c.flush.quarantine_retry_min_ms, 1000);
     assert_int_equal(c.flush.quarantine_retry_max_ms, 300000);
+    assert_int_equal(c.redis.request_timeout_ms, 5000);
+    assert_int_equal(c.redis.leader_wait_ms, 1500);
     assert_int_equal(c.limits.memory_max, 2147483648);
     assert_int_equal(c.limits.dirty_bytes, 268435456);
     assert_int_equal(c.limits.dirty_entries, 699050);
@@ -122,6 +125,7 @@ static void every_option_can_be_set(void **state)
         "  retry_max_ms = 206 connect_timeout_ms = 207 lock_timeout_ms = 208 statement_timeout_ms = 209\n"
         "  expiry_sweep_ms = 210 note_ms = 211 retention_s = 0 retention_bytes = 4213 connections = 214\n"
         "  quarantine_retry_min_ms = 215 quarantine_retry_max_ms = 216 }\n"
+        "redis { request_timeout_ms = 401 leader_wait_ms = 402 }\n"
         "limits { memory_max = 17000001 dirty_bytes = 65537 dirty_entries = 302 sessions = 308 session_bytes "
         "= "
         "4309\n"
@@ -290,11 +294,12 @@ static void every_mistake_is_told_with_its_line(void **state)
         const char *text;
         const char *want;
     } rows[] = {
-#define ID     "node_id = 1\n"
-#define DIR    "data_dir = \"/d\"\n"
-#define DB     "database = \"x\"\n"
-#define NUMBER "must be a whole number from "
-#define SIZES  " in bytes (or with KiB, MiB, GiB), not "
+#define ID       "node_id = 1\n"
+#define DIR      "data_dir = \"/d\"\n"
+#define DB       "database = \"x\"\n"
+#define CHARS_64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define NUMBER   "must be a whole number from "
+#define SIZES    " in bytes (or with KiB, MiB, GiB), not "
         /* not known, not of its type, not in its range */
         {GOOD "colour = 1\n", "FILE:7: no such option 'colour'"},
         {GOOD "raft {\n\n colour = 1\n}\n", "FILE:9: no such option 'colour'"},
@@ -405,6 +410,27 @@ static void every_mistake_is_told_with_its_line(void **state)
             "FILE:10: dirty_bytes (65536) of 256 groups is more than three quarters of memory_max "
             "(16777216): what "
             "waits for the database stays in memory; raise memory_max, or lower dirty_bytes"},
+        /* the Redis port */
+        {GOOD "node \"4\" {\n peer = \"h4:1\"\n client = \"h4:2\"\n redis = \"h4:3\"\n}\n",
+            "FILE:11: node \"4\" has a line redis = \"HOST:PORT\", and node \"1\" has none: all nodes have "
+            "one, or "
+            "none"},
+        {ID DIR DB "node \"1\" {\n peer = \"h:1\"\n client = \"h:2\"\n redis = \"h:3\"\n}\n"
+                   "node \"2\" {\n peer = \"h:4\"\n client = \"h:5\"\n}\n",
+            "FILE:12: node \"2\" has no line redis = \"HOST:PORT\", and node \"1\" has one: all nodes have "
+            "one, or "
+            "none"},
+        {GOOD "node \"4\" {\n peer = \"h4:1\"\n client = \"h4:2\"\n redis = \"H4:1\"\n}\n",
+            "FILE:10: redis \"H4:1\" is already in use, in line 8"},
+        {GOOD "node \"4\" {\n redis = \"h4\"\n}\n",
+            "FILE:8: redis must be HOST:PORT (an IPv6 host in brackets, a port from 1 to 65535), not \"h4\""},
+        {GOOD "node \"4\" {\n redis = \"" CHARS_64 ":1\"\n}\n",
+            "FILE:8: the host of redis must have at most 63 characters, not \"" CHARS_64 ":1\""},
+        {GOOD "redis {\n leader_wait_ms = -1\n}\n",
+            "FILE:8: leader_wait_ms " NUMBER "0 to 86400000 in milliseconds, not \"-1\""},
+        {GOOD "redis {\n request_timeout_ms = 9\n}\n",
+            "FILE:8: request_timeout_ms " NUMBER "10 to 86400000 in milliseconds, not \"9\""},
+        {GOOD "redis { }\nredis {\n}\n", "FILE:9: section redis is given twice"},
         /* no configuration at all */
         {"", "FILE:1: node_id is missing: which of the nodes is this one?"},
         {GOOD "raft {\n", "FILE:8: section raft is not closed"},
@@ -469,6 +495,27 @@ static void line_ends_comments_and_variables_are_understood(void **state)
         assert_int_equal(c.groups, 7);
         assert_string_equal(c.database, "password=secret");
         config_deinit(&c);
+    }
+}
+
+static void the_redis_port_of_each_node_is_taken(void **state)
+{
+    for (int n = 3; n <= 10; n++) {
+        char text[2048] = "node_id = 1\ndata_dir = \"/d\"\ndatabase = \"x\"\n";
+        for (int i = 1; i <= n; i++) {
+            snprintf(text + strlen(text), sizeof text - strlen(text),
+                "node \"%d\" { peer = \"h%d:1\" client = \"h%d:2\" redis = \"[::%d]:6379\" }\n", i, i, i, i);
+        }
+        char errmsg[512];
+        struct config c;
+        enum status status = load_text(text, &c, errmsg, sizeof errmsg);
+        assert_string_equal(errmsg, n <= 9 ? "" : "FILE:13: too many node sections: at most 9");
+        if (status == STATUS_OK) {
+            assert_string_equal(c.nodes[n - 1].client + 2, ":2");
+            assert_string_equal(c.nodes[1].redis, "[::2]:6379");
+            assert_non_null(strstr(c.path, "wbnode-config-"));
+            config_deinit(&c);
+        }
     }
 }
 
@@ -548,7 +595,7 @@ static void the_example_file_loads_and_shows_the_defaults(void **state)
     enum status status = load_text(text, &d, errmsg, sizeof errmsg);
     assert_string_equal(errmsg, "");
     assert_int_equal(status, STATUS_OK);
-    assert_int_equal(shown, 39); /* all options but the three that must be given */
+    assert_int_equal(shown, 41); /* all options but the three that must be given */
     struct config plain;
     assert_int_equal(load_text(GOOD, &plain, errmsg, sizeof errmsg), STATUS_OK);
     assert_string_equal(d.cluster, plain.cluster);
@@ -559,6 +606,7 @@ static void the_example_file_loads_and_shows_the_defaults(void **state)
     assert_int_equal(d.watch, plain.watch);
     assert_memory_equal(&d.raft, &plain.raft, sizeof d.raft);
     assert_memory_equal(&d.flush, &plain.flush, sizeof d.flush);
+    assert_memory_equal(&d.redis, &plain.redis, sizeof d.redis);
     assert_memory_equal(&d.limits, &plain.limits, sizeof d.limits);
     config_deinit(&d);
     config_deinit(&plain);
@@ -575,6 +623,7 @@ int main(void)
         cmocka_unit_test(every_mistake_is_told_with_its_line),
         cmocka_unit_test(at_most_nine_nodes_are_taken),
         cmocka_unit_test(line_ends_comments_and_variables_are_understood),
+        cmocka_unit_test(the_redis_port_of_each_node_is_taken),
         cmocka_unit_test(few_nodes_are_taken_when_that_is_meant),
         cmocka_unit_test(a_file_that_cannot_be_read_is_named),
         cmocka_unit_test(what_is_no_text_file_is_refused),

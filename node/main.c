@@ -98,7 +98,8 @@ static bool prepare_files(struct config *config, const struct logger *logger)
 {
     rlim_t own =
         FILES_OF_A_NODE + (rlim_t)config->groups * (FILES_OF_A_GROUP + FILES_OF_A_PEER * config->n_nodes);
-    rlim_t wanted = own + config->limits.connections;
+    unsigned ports = config_self(config)->redis != NULL ? 2 : 1;
+    rlim_t wanted = own + (rlim_t)config->limits.connections * ports;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
         return true;
@@ -116,7 +117,7 @@ static bool prepare_files(struct config *config, const struct logger *logger)
         return false;
     }
     if (limit.rlim_cur < wanted) {
-        config->limits.connections = (unsigned)(limit.rlim_cur - own);
+        config->limits.connections = (unsigned)((limit.rlim_cur - own) / ports);
         log_warn(logger, "few-files",
             "allowed=%llu wanted=%llu connections=%u detail=\"raise the hard limit of open files "
             "(LimitNOFILE= of "

@@ -2,8 +2,8 @@
  * Before the loop blocks again, `prepare` runs one turn: every replica is polled, every group does what is
  * due, and the next time at which something is due without an event is set as a timer. So whatever arrived in
  * one loop turn is one log entry. Closing: hand leadership over, close the client port (which waits for the
- * last answers), then raft, then the database connections; each step starts when the one before has called
- * back. */
+ * last answers) and the one for Redis, then raft, then the database connections; each step starts when the
+ * one before has called back. */
 #include "node/node.h"
 
 #include <stdio.h>
@@ -46,8 +46,15 @@ static void turn(struct node *n)
     raft_host_poll(n->raft);
     uint64_t wall = clock_wall_ms();
     uint64_t wake = UINT64_MAX;
+    if (n->redis.front != NULL) {
+        front_redis_turn(n->redis.front, now);
+    }
     for (uint32_t i = 0; i < n->config->groups; i++) {
         uint64_t at = group_turn(n->seats[i].group, now, wall);
+        wake = at < wake ? at : wake;
+    }
+    if (n->redis.front != NULL) {
+        uint64_t at = front_redis_wake_ms(n->redis.front);
         wake = at < wake ? at : wake;
     }
     node_tell_news(n, now);
@@ -163,9 +170,16 @@ enum status node_start(uv_loop_t *loop, const struct config *config, bool adopt,
     if (status == STATUS_OK) {
         status = start_server(n, errmsg, len);
     }
+    if (status == STATUS_OK) {
+        status = node_start_redis(n, errmsg, len);
+    }
     if (status != STATUS_OK) {
         n->stopping = true;
-        close_raft(n);
+        if (n->server != NULL) {
+            rpc_server_close(n->server, 0, close_raft, n);
+        } else {
+            close_raft(n);
+        }
         return status;
     }
     /* Started after the server's own, so that the turn's answers leave in the same loop turn. */
@@ -184,6 +198,9 @@ static void one_closed(struct node *n)
     }
     for (uint32_t i = 0; n->seats != NULL && i < n->config->groups; i++) {
         group_destroy(n->seats[i].group);
+    }
+    if (n->redis.front != NULL) {
+        front_redis_destroy(n->redis.front);
     }
     free(n->seats);
     free(n);
@@ -234,14 +251,27 @@ static void close_raft(void *data)
     raft_host_close(n->raft, raft_closed, n);
 }
 
-static void close_server(void *data)
+static void server_closed(void *data)
+{
+    struct node *n = data;
+    if (--n->servers == 0) {
+        close_raft(n);
+    }
+}
+
+static void close_servers(void *data)
 {
     struct node *n = data;
     /* What could not be handed over is still ours, but nobody may wait for it any more. */
     for (uint32_t i = 0; i < n->config->groups; i++) {
         group_on_gate_close(n->seats[i].group);
     }
-    rpc_server_close(n->server, n->hurried ? 0 : CLOSE_GRACE_MS, close_raft, n);
+    unsigned grace_ms = n->hurried ? 0 : CLOSE_GRACE_MS;
+    n->servers = n->redis.server != NULL ? 2 : 1;
+    rpc_server_close(n->server, grace_ms, server_closed, n);
+    if (n->redis.server != NULL) {
+        resp_server_close(n->redis.server, grace_ms, server_closed, n);
+    }
 }
 
 void node_stop(struct node *n)
@@ -252,5 +282,8 @@ void node_stop(struct node *n)
     }
     n->stopping = true;
     n->front.closing = true;
-    raft_host_hand_over(n->raft, HAND_OVER_MS, close_server, n);
+    if (n->redis.front != NULL) {
+        front_redis_stop(n->redis.front);
+    }
+    raft_host_hand_over(n->raft, HAND_OVER_MS, close_servers, n);
 }

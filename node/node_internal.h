@@ -6,9 +6,11 @@
 #include "flush/pg_loader.h"
 #include "flush/pg_watcher.h"
 #include "node/front.h"
+#include "node/front_redis.h"
 #include "node/group.h"
 #include "node/node.h"
 #include "raft/raft_host.h"
+#include "rpc/resp_server.h"
 #include "rpc/server.h"
 
 /* What the log was told of a group. */
@@ -30,6 +32,18 @@ struct seat {
                               known */
 };
 
+/* The port for clients of Redis, if there is one, and what is told there of the cluster. */
+struct node_redis {
+    struct front_redis *front; /* NULL: there is none */
+    struct resp_server *server;
+    struct redis_view_node nodes[LIMIT_NODES]; /* in the configuration's order */
+    unsigned self;                             /* an index into them */
+    unsigned leader[LIMIT_GROUPS];             /* likewise: the last leader that was known of each group */
+    bool leader_known[LIMIT_GROUPS];
+    char run_id[40 + 1];
+    uint64_t resident_bytes, resident_ms; /* and when that was looked at */
+};
+
 struct node {
     uv_loop_t *loop;
     const struct config *config;
@@ -42,6 +56,8 @@ struct node {
     bool watched;               /* the watcher hears of changes by others */
     struct rpc_server *server;
     struct front front;
+    struct node_redis redis;
+    unsigned servers; /* ports to be closed */
     uv_prepare_t prepare;
     uv_timer_t timer;
     bool replaying; /* raft_host_start is applying what is on disk */
@@ -82,5 +98,12 @@ void node_tell_news(struct node *n, uint64_t now_ms);
 /* ---- node_status.c: what the front door asks ---- */
 
 extern const struct front_ops node_front_ops; /* data: the node */
+/* The memory of this process. */
+uint64_t node_resident_bytes(void);
+
+/* ---- node_redis.c: the port for clients of Redis ---- */
+
+/* Open it, if the configuration has one. */
+enum status node_start_redis(struct node *n, char *errmsg, size_t len);
 
 #endif

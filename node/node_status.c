@@ -56,7 +56,7 @@ static void front_topology(void *data, struct arena *arena, Wbrpc__TopologyReply
     }
 }
 
-static uint64_t resident_bytes(void)
+uint64_t node_resident_bytes(void)
 {
     unsigned long long pages = 0;
     FILE *f = fopen("/proc/self/statm", "re");
@@ -156,7 +156,7 @@ static void front_status(void *data, struct arena *arena, Wbrpc__StatusReply *ou
     out->version = (char *)(uintptr_t)WB_VERSION;
     out->uptime_ms = clock_boot_ms() - n->started_ms;
     out->connections = rpc_server_connections(n->server);
-    out->memory_bytes = resident_bytes();
+    out->memory_bytes = node_resident_bytes();
     out->requests = rpc_server_requests(n->server);
     out->group_count = n->config->groups;
     out->has_cache_bytes = 1;

@@ -1,0 +1,184 @@
+/* What local commands see of the node: the node fills in what it knows, connections and keys are added here.
+ */
+#include "node/front_redis_internal.h"
+#include "proto/base/clock.h"
+
+/* ---- Groups ---- */
+
+static struct group *group_at(const struct front_redis *f, uint32_t group)
+{
+    return f->config.ops->group(f->config.data, group);
+}
+
+static void view_group(void *data, uint32_t group, struct redis_view_group *out)
+{
+    const struct front_redis *f = data;
+    struct group_info info;
+    group_info(group_at(f, group), clock_boot_ms(), &info);
+    *out = (struct redis_view_group){
+        .leads = info.gate_open,
+        .serves = info.gate_open && info.born && info.claimed,
+        .term = f->config.ops->term(f->config.data, group),
+        .applied_index = info.applied_index,
+        .flushed_index = info.flushed_index,
+        .dirty_entries = info.dirty_entries,
+        .dirty_bytes = info.dirty_bytes,
+        .oldest_dirty_ms = info.oldest_dirty_ms,
+        .quarantined = info.quarantined,
+        .lost = info.lost,
+        .entries = info.entries,
+        .memory_bytes = info.bytes,
+        .rows_flushed = info.rows_flushed,
+        .expiring = info.expiring,
+        .hits = info.hits,
+        .misses = info.misses,
+        .evicted = info.evicted,
+        .expired = info.expired,
+        .writes = info.writes_applied,
+        .loads = info.loads,
+        .paused = info.paused,
+        .recovering = info.recovering,
+        .flush_state = info.flush_state,
+        .flush_error = info.flush_error,
+        .fresh_as_of_us = info.fresh_as_of_us,
+    };
+}
+
+/* ---- Clients ---- */
+
+struct client_visit {
+    void (*visit)(void *visit_data, const struct redis_view_client *client);
+    void *visit_data;
+    uint64_t now_ms;
+};
+
+static uint64_t seconds_since(uint64_t now_ms, uint64_t then_ms)
+{
+    return now_ms > then_ms ? (now_ms - then_ms) / 1000 : 0;
+}
+
+static void visit_conn(void *data, const struct resp_conn_info *info)
+{
+    const struct client_visit *v = data;
+    const struct redis_conn *c = info->client;
+    const struct redis_view_client client = {
+        .client = c->client,
+        .fd = info->fd,
+        .age_s = seconds_since(v->now_ms, info->opened_ms),
+        .idle_s = seconds_since(v->now_ms, info->active_ms),
+        .input_bytes = info->input_bytes,
+        .input_free_bytes = info->input_free_bytes,
+        .output_bytes = info->output_bytes,
+        .memory_bytes = info->memory_bytes,
+    };
+    v->visit(v->visit_data, &client);
+}
+
+static void each_client(
+    void *data, void (*visit)(void *visit_data, const struct redis_view_client *client), void *visit_data)
+{
+    const struct front_redis *f = data;
+    struct client_visit v = {.visit = visit, .visit_data = visit_data, .now_ms = clock_boot_ms()};
+    if (f->server != NULL) {
+        resp_server_each(f->server, visit_conn, &v);
+    }
+}
+
+/* ---- Keys ---- */
+
+/* A cursor for clients: the group + 1 in the lowest bits, and what is its state's above. States leave more
+ * low bits 0 than are cut (see state_scan: so many as their table has buckets are used, from the top), and
+ * what is left are 49 bits: some clients keep cursors as floating point numbers, which have room for 53. */
+enum { GROUP_BITS = 9, CUT_BITS = 24 };
+
+struct key_visit {
+    void (*visit)(void *visit_data, struct bytes key, uint8_t type);
+    void *visit_data;
+    uint64_t stamp_ms;
+    uint64_t n;
+};
+
+static void visit_entry(void *data, const struct state_entry *e)
+{
+    struct key_visit *v = data;
+    if (!e->stale && (e->expires_at_ms == 0 || e->expires_at_ms > v->stamp_ms)) {
+        v->n++;
+        if (v->visit != NULL) {
+            v->visit(v->visit_data, state_entry_key(e), e->type);
+        }
+    }
+}
+
+static bool is_shown(const struct front_redis *f, uint32_t group, bool all)
+{
+    return all || group_leads(group_at(f, group));
+}
+
+static uint64_t scan(void *data, uint64_t cursor, uint32_t looks, bool all,
+    void (*visit)(void *visit_data, struct bytes key, uint8_t type), void *visit_data)
+{
+    const struct front_redis *f = data;
+    uint64_t tag = cursor & ((1 << GROUP_BITS) - 1);
+    uint64_t group = tag == 0 ? 0 : tag - 1;
+    uint64_t at = cursor >> GROUP_BITS << CUT_BITS;
+    for (; group < f->config.group_count && !is_shown(f, (uint32_t)group, all); group++) {
+        at = 0;
+    }
+    if (group >= f->config.group_count) {
+        return 0;
+    }
+    const struct state *s = group_state(group_at(f, (uint32_t)group));
+    struct key_visit v = {.visit = visit, .visit_data = visit_data, .stamp_ms = s->stamp_ms};
+    at = state_scan(s, at, looks, visit_entry, &v);
+    if (at == 0) {
+        do {
+            group++;
+        } while (group < f->config.group_count && !is_shown(f, (uint32_t)group, all));
+        if (group >= f->config.group_count) {
+            return 0;
+        }
+    }
+    return at >> CUT_BITS << GROUP_BITS | (group + 1);
+}
+
+/* So many entries are counted one by one: what is deleted and still remembered is left out then. */
+enum { COUNTED_MAX = 65536 };
+
+static uint64_t count_keys(const struct state *s)
+{
+    if (s->entries > COUNTED_MAX) {
+        return s->entries;
+    }
+    struct key_visit v = {.stamp_ms = s->stamp_ms};
+    uint64_t cursor = 0;
+    do {
+        cursor = state_scan(s, cursor, UINT32_MAX, visit_entry, &v);
+    } while (cursor != 0);
+    return v.n;
+}
+
+static uint64_t key_count(void *data, bool all)
+{
+    const struct front_redis *f = data;
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < f->config.group_count; i++) {
+        if (is_shown(f, i, all)) {
+            n += count_keys(group_state(group_at(f, i)));
+        }
+    }
+    return n;
+}
+
+const struct redis_node_view *redis_view(struct front_redis *f)
+{
+    if (!f->view_fresh) {
+        f->view_fresh = true;
+        f->config.ops->view(f->config.data, &f->view);
+        f->view.data = f;
+        f->view.group = view_group;
+        f->view.each_client = each_client;
+        f->view.scan = scan;
+        f->view.key_count = key_count;
+    }
+    return &f->view;
+}
