@@ -57,6 +57,16 @@ static void drop_held(struct redis_conn *c)
     list_remove(&c->link);
 }
 
+/* A transaction must not run without one of its commands. Which transaction it would have been, when commands
+ * before it are held, is not known yet: so each one among those fails. */
+void front_redis_on_refused(void *f, void *client)
+{
+    (void)f;
+    struct redis_conn *c = client;
+    c->refused = !list_empty(&c->held);
+    c->client->multi_failed |= c->client->in_multi && !c->refused;
+}
+
 void front_redis_on_close(void *f, void *client)
 {
     struct redis_conn *c = client;
@@ -385,9 +395,11 @@ static void take_held(struct front_redis *f, struct redis_conn *c)
             list_push_front(&c->held, node);
             break;
         }
+        c->client->multi_failed |= c->refused && c->client->in_multi;
     }
     if (list_empty(&c->held)) {
         list_remove(&c->link);
+        c->refused = false;
     }
     redis_conn_unref(c);
 }

@@ -37,6 +37,7 @@ void front_redis_destroy(struct front_redis *f);
 /* The resp_server's callbacks; their data is the front. */
 void *front_redis_on_open(void *f, struct resp_conn *conn, uint64_t id, const char *peer, const char *local);
 void front_redis_on_request(void *f, struct resp_request *request);
+void front_redis_on_refused(void *f, void *client);
 void front_redis_on_close(void *f, void *client);
 /* The server whose connections CLIENT LIST shows. */
 void front_redis_set_server(struct front_redis *f, const struct resp_server *server);

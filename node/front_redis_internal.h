@@ -41,6 +41,7 @@ struct redis_conn {
     struct list held;     /* of struct held_request */
     struct list link;     /* in front_redis.holding while something is held */
     bool release;         /* what is held may go on in the next turn */
+    bool refused;         /* the server refused a command among those that are held */
 };
 
 /* The commands that wait for one group to have a leader. */

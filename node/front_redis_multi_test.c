@@ -373,6 +373,38 @@ static void client_reply_has_no_place_in_a_transaction(void **state)
     redis_bench_deinit(&b);
 }
 
+/* A command over command_bytes_max never comes here. */
+static void a_transaction_does_not_run_without_what_the_server_refused(void **state)
+{
+    struct redis_bench b;
+    redis_bench_init(&b, 1);
+    assert_asked(&b, "MULTI", OK);
+    assert_asked(&b, "SET a 1", QUEUED);
+    front_redis_on_refused(b.front, b.conn);
+    assert_asked(&b, "EXEC", EXECABORT);
+    assert_asked(&b, "GET a", "$-1\r\n");
+    /* held behind an EXEC that waits for its WATCH */
+    struct redis_call_of_test *exec[2];
+    redis_bench_send(&b, b.conn, "WATCH a");
+    redis_bench_send(&b, b.conn, "MULTI");
+    redis_bench_send(&b, b.conn, "SET a 2");
+    exec[0] = redis_bench_send(&b, b.conn, "EXEC");
+    redis_bench_send(&b, b.conn, "MULTI");
+    front_redis_on_refused(b.front, b.conn);
+    redis_bench_send(&b, b.conn, "SET a 3");
+    exec[1] = redis_bench_send(&b, b.conn, "EXEC");
+    assert_false(exec[0]->done);
+    redis_bench_settle(&b);
+    assert_reply(exec[0], "*1\r\n+OK\r\n");
+    assert_reply(exec[1], EXECABORT);
+    assert_asked(&b, "GET a", "$1\r\n2\r\n");
+    /* and that was all */
+    assert_asked(&b, "MULTI", OK);
+    assert_asked(&b, "SET a 4", QUEUED);
+    assert_asked(&b, "EXEC", "*1\r\n+OK\r\n");
+    redis_bench_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +421,7 @@ int main(void)
         cmocka_unit_test(hello_inside_a_transaction_changes_what_follows),
         cmocka_unit_test(what_is_queued_takes_no_more_memory_than_agreed),
         cmocka_unit_test(client_reply_has_no_place_in_a_transaction),
+        cmocka_unit_test(a_transaction_does_not_run_without_what_the_server_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -236,6 +236,7 @@ struct redis_operation *redis_operation_create(struct redis_take *take, uint16_t
     op->conn = take->conn;
     op->conn->refs++;
     op->request = take->request;
+    op->request->read_only = (take->command->flags & REDIS_READONLY) != 0;
     op->command = take->command;
     op->slot = slot;
     op->group = slot_group(slot, f->config.group_count);

@@ -95,17 +95,13 @@ struct key_visit {
     void (*visit)(void *visit_data, struct bytes key, uint8_t type);
     void *visit_data;
     uint64_t stamp_ms;
-    uint64_t n;
 };
 
 static void visit_entry(void *data, const struct state_entry *e)
 {
     struct key_visit *v = data;
     if (!e->stale && (e->expires_at_ms == 0 || e->expires_at_ms > v->stamp_ms)) {
-        v->n++;
-        if (v->visit != NULL) {
-            v->visit(v->visit_data, state_entry_key(e), e->type);
-        }
+        v->visit(v->visit_data, state_entry_key(e), e->type);
     }
 }
 
@@ -114,12 +110,28 @@ static bool is_shown(const struct front_redis *f, uint32_t group, bool all)
     return all || group_leads(group_at(f, group));
 }
 
+/* The @n'th of the groups that are shown, counted round and round; group_count when there is none. */
+static uint64_t nth_shown(const struct front_redis *f, uint64_t n, bool all)
+{
+    uint32_t shown = 0;
+    for (uint32_t i = 0; i < f->config.group_count; i++) {
+        shown += is_shown(f, i, all);
+    }
+    for (uint32_t i = 0, left = shown == 0 ? 0 : (uint32_t)(n % shown); i < f->config.group_count; i++) {
+        if (is_shown(f, i, all) && left-- == 0) {
+            return i;
+        }
+    }
+    return f->config.group_count;
+}
+
 static uint64_t scan(void *data, uint64_t cursor, uint32_t looks, bool all,
     void (*visit)(void *visit_data, struct bytes key, uint8_t type), void *visit_data)
 {
     const struct front_redis *f = data;
     uint64_t tag = cursor & ((1 << GROUP_BITS) - 1);
-    uint64_t group = tag == 0 ? 0 : tag - 1;
+    /* A number that is no cursor of ours is somewhere in one of the groups: RANDOMKEY begins so. */
+    uint64_t group = tag == 0 ? 0 : tag <= f->config.group_count ? tag - 1 : nth_shown(f, tag, all);
     uint64_t at = cursor >> GROUP_BITS << CUT_BITS;
     for (; group < f->config.group_count && !is_shown(f, (uint32_t)group, all); group++) {
         at = 0;
@@ -141,29 +153,13 @@ static uint64_t scan(void *data, uint64_t cursor, uint32_t looks, bool all,
     return at >> CUT_BITS << GROUP_BITS | (group + 1);
 }
 
-/* So many entries are counted one by one: what is deleted and still remembered is left out then. */
-enum { COUNTED_MAX = 65536 };
-
-static uint64_t count_keys(const struct state *s)
-{
-    if (s->entries > COUNTED_MAX) {
-        return s->entries;
-    }
-    struct key_visit v = {.stamp_ms = s->stamp_ms};
-    uint64_t cursor = 0;
-    do {
-        cursor = state_scan(s, cursor, UINT32_MAX, visit_entry, &v);
-    } while (cursor != 0);
-    return v.n;
-}
-
 static uint64_t key_count(void *data, bool all)
 {
     const struct front_redis *f = data;
     uint64_t n = 0;
     for (uint32_t i = 0; i < f->config.group_count; i++) {
         if (is_shown(f, i, all)) {
-            n += count_keys(group_state(group_at(f, i)));
+            n += group_state(group_at(f, i))->present;
         }
     }
     return n;

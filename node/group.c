@@ -35,7 +35,9 @@ struct group *group_create(const struct group_config *config, const struct group
     list_init(&g->live);
     list_init(&g->ready);
     list_init(&g->loading);
-    list_init(&g->overtakable);
+    for (int i = 0; i < GROUP_OVERTAKABLE_LISTS; i++) {
+        list_init(&g->overtakable[i]);
+    }
     list_init(&g->lease_next);
     list_init(&g->lease_now);
     list_init(&g->flush_waiters);

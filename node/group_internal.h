@@ -40,6 +40,9 @@ struct retries {
     uint64_t next_ms; /* else: when the next one is */
 };
 
+/* Each request looks for earlier ones of its connection: one list for all would be long with many clients. */
+enum { GROUP_OVERTAKABLE_LISTS = 256 };
+
 struct group {
     struct group_config config;
     struct group_env env;
@@ -61,7 +64,9 @@ struct group {
     struct list live;  /* all requests */
     struct list ready; /* to be evaluated in the next turn */
     struct list loading;
-    struct list overtakable; /* requests of several keys that have waited for loads, and are not evaluated yet */
+    /* Requests of several keys that have waited for loads, and are not evaluated yet, by their connections. */
+    struct list overtakable[GROUP_OVERTAKABLE_LISTS];
+    uint64_t turn_work;      /* of the transactions of this turn: see transaction_work */
     uint64_t last_number;    /* of a request */
     struct list lease_next; /* answers for which a barrier is still to be proposed */
     struct list lease_now;  /* answers that wait for the barrier under way */

@@ -255,10 +255,16 @@ static bool own_load_pending(const struct group *g, struct bytes key, uint64_t c
     return false;
 }
 
-/* An earlier request of @r's connection, of several keys, that waited for loads and is not evaluated yet. */
-static struct group_request *earlier_of_many(const struct group *g, const struct group_request *r)
+static struct list *overtakable_of(struct group *g, const struct group_request *r)
 {
-    for (struct list *it = g->overtakable.next; it != &g->overtakable; it = it->next) {
+    return &g->overtakable[r->conn_id % GROUP_OVERTAKABLE_LISTS];
+}
+
+/* An earlier request of @r's connection, of several keys, that waited for loads and is not evaluated yet. */
+static struct group_request *earlier_of_many(struct group *g, const struct group_request *r)
+{
+    const struct list *all = overtakable_of(g, r);
+    for (struct list *it = all->next; it != all; it = it->next) {
         struct group_request *other = list_entry(it, struct group_request, overtakable);
         if (other->conn_id == r->conn_id && other->number < r->number) {
             return other;
@@ -306,7 +312,7 @@ bool group_wait_misses(struct group *g, struct group_request *r)
         g->misses += needed;
         group_move(r, AT_WAIT_LOAD, &g->loading);
         if (r->n > 1 && list_empty(&r->overtakable)) {
-            list_push_back(&g->overtakable, &r->overtakable);
+            list_push_back(overtakable_of(g, r), &r->overtakable);
         }
     } else if (earlier != NULL) {
         wait_behind(g, r, earlier);
@@ -356,6 +362,11 @@ void group_answer(struct group *g, struct group_request *r, enum status status, 
 
 /* ---- Evaluating ---- */
 
+/* So much work, in bytes, is done for transactions in one turn: some milliseconds. A hash of the largest size takes
+ * half a millisecond for each look at it, and clients may ask for thousands at once; meanwhile nobody hears that this
+ * node still leads. */
+enum { TURN_WORK_MAX_BYTES = 8 * 1024 * 1024 };
+
 static enum evaluated evaluate(struct group *g, struct group_request *r)
 {
     if (r->stale && r->op == GROUP_TRANSACTION) {
@@ -404,12 +415,16 @@ void group_evaluate_ready(struct group *g)
     list_init(&now);
     list_splice_back(&now, &g->ready);
     struct list *node;
-    while ((node = list_pop_front(&now)) != NULL) {
+    g->turn_work = 0;
+    while (g->turn_work < TURN_WORK_MAX_BYTES && (node = list_pop_front(&now)) != NULL) {
         struct group_request *r = list_entry(node, struct group_request, link);
         if (evaluate(g, r) == NO_ROOM) {
             list_push_front(&now, node);
             break;
         }
+    }
+    if (g->turn_work >= TURN_WORK_MAX_BYTES && !list_empty(&now)) {
+        group_wake_at(g, g->now_ms); /* at once */
     }
     list_splice_front(&g->ready, &now);
 }

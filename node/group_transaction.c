@@ -36,6 +36,7 @@ struct transaction {
     struct write few[WRITES_LINEAR];
     struct write *writes; /* `few`, or in `arena` */
     uint32_t n, cap;
+    uint64_t work;
     uint32_t *buckets; /* in `arena`: index + 1; NULL while a look at all of them does */
     uint32_t bucket_count;
     struct arena arena;
@@ -109,6 +110,7 @@ void transaction_put(
     struct transaction *t, struct bytes key, uint8_t type, struct value *value, uint64_t expires_at_ms)
 {
     CHECK(value != NULL && value->len <= LIMIT_VALUE_BYTES);
+    t->work += value->len;
     if (expires_at_ms > OPERATION_EXPIRES_AT_MAX_MS) {
         expires_at_ms = OPERATION_EXPIRES_AT_MAX_MS;
     }
@@ -130,7 +132,26 @@ uint64_t transaction_now_ms(const struct transaction *t)
     return t->stamp_ms;
 }
 
+uint64_t transaction_work(const struct transaction *t)
+{
+    return t->work;
+}
+
+void transaction_add_work(struct transaction *t, uint64_t bytes)
+{
+    t->work += bytes;
+}
+
 /* ---- What it reads ---- */
+
+/* A hash is walked over; a string is copied at most, which is several times faster. */
+static void count_work(struct transaction *t, const struct transaction_value *v)
+{
+    enum { COPY_PER_WALK = 4 };
+    if (v->value != NULL) {
+        t->work += v->type == VALUE_HASH ? v->value->len : v->value->len / COPY_PER_WALK;
+    }
+}
 
 static void show_entry(const struct transaction *t, const struct state_entry *e, struct transaction_value *out)
 {
@@ -168,6 +189,7 @@ void transaction_get(struct transaction *t, struct bytes key, struct transaction
         out->value = own->value;
         out->type = own->type;
         out->expires_at_ms = own->expires_at_ms;
+        count_work(t, out);
         return;
     }
     const struct pending_write *w = t->stale ? NULL : overlay_find(&g->overlay, key);
@@ -178,6 +200,7 @@ void transaction_get(struct transaction *t, struct bytes key, struct transaction
     } else {
         show_entry(t, state_find(&g->state, key), out);
     }
+    count_work(t, out);
 }
 
 /* ---- Its outcome ---- */
@@ -193,6 +216,7 @@ static void begin(struct transaction *t, struct group *g, struct group_request *
     t->seen = t->again = NULL;
     t->writes = t->few;
     t->n = 0;
+    t->work = 0;
     t->cap = WRITES_LINEAR;
     t->buckets = NULL;
     t->bucket_count = 0;
@@ -201,17 +225,23 @@ static void begin(struct transaction *t, struct group *g, struct group_request *
 
 static void end(struct transaction *t)
 {
+    t->group->turn_work += t->work;
     for (uint32_t i = 0; i < t->n; i++) {
         value_unref(t->writes[i].value);
     }
     arena_deinit(&t->arena);
 }
 
-/* A delete of what is known not to be there changes nothing. */
-static bool changes_nothing(const struct transaction *t, const struct write *w)
+/* A delete of what is known not to be there changes nothing. If it is not there because of a delete in flight, that
+ * must come true first. */
+static bool changes_nothing(struct transaction *t, const struct write *w)
 {
     struct group_current c;
-    return w->value == NULL && group_current(t->group, w->key, t->stamp_ms, &c) && c.now.value == NULL;
+    if (w->value != NULL || !group_current(t->group, w->key, t->stamp_ms, &c) || c.now.value != NULL) {
+        return false;
+    }
+    t->seen = c.pending == NULL ? t->seen : group_newer(t->seen, c.pending->proposal);
+    return true;
 }
 
 static void drop_what_changes_nothing(struct transaction *t)
@@ -309,6 +339,15 @@ static enum evaluated evaluate_stale(struct group *g, struct group_request *r)
     return EVALUATED;
 }
 
+static enum status run(struct transaction *t, struct group *g, struct group_request *r, uint64_t stamp_ms)
+{
+    begin(t, g, r, stamp_ms);
+    if (r->read_only) {
+        t->flight = group_must_see_flight(g, r, stamp_ms);
+    }
+    return r->evaluate(r, t);
+}
+
 enum evaluated group_eval_transaction(struct group *g, struct group_request *r)
 {
     CHECK(r->read_only || !r->stale);
@@ -324,16 +363,19 @@ enum evaluated group_eval_transaction(struct group *g, struct group_request *r)
             return NO_ROOM;
         }
     }
-    struct transaction t;
-    begin(&t, g, r, stamp_ms);
-    if (r->read_only) {
-        t.flight = group_must_see_flight(g, r, stamp_ms);
-    }
     for (uint32_t i = 0; i < r->n; i++) {
         group_touch(g, r, i);
     }
     g->hits += r->read_only;
-    enum evaluated evaluated = conclude(&t, r->evaluate(r, &t));
+    struct transaction t;
+    enum status status = run(&t, g, r, stamp_ms);
+    if (status == STATUS_AGAIN && g->overlay.in_flight_count == 0) {
+        /* The version can be had now. Later there may be another write in the open entry, if the key is hot. */
+        end(&t);
+        group_propose_open(g);
+        status = run(&t, g, r, stamp_ms);
+    }
+    enum evaluated evaluated = conclude(&t, status);
     end(&t);
     return evaluated;
 }

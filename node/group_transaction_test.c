@@ -505,6 +505,42 @@ static void who_wants_the_version_of_a_hot_key_is_not_left_behind(void **state)
     fixture_deinit(&f);
 }
 
+/* Each look at such a hash takes a while, and the node must go on in between. In the order in which they came. */
+static void a_turn_does_only_so_much_for_large_hashes(void **state)
+{
+    enum { LOOKS = 100 };
+    (void)state;
+    struct fixture f;
+    static char words[LIMIT_VALUE_BYTES + 64];
+    fixture_init(&f, 0, false, true);
+    f.group->config.dirty_bytes_max = 64 << 20;
+    strcpy(words, "hash h ");
+    memset(words + 7, 'x', 1000 * 1000);
+    run_now(&f, "!h", words, "");
+    struct script *looks[LOOKS];
+    for (int i = 0; i < LOOKS; i++) {
+        looks[i] = begin(&f, "h", "version h", 1);
+    }
+    int done = 0;
+    for (int turns = 0; done < LOOKS; turns++) {
+        int before = done;
+        assert_true(turns < LOOKS);
+        uint64_t wake_ms = group_turn(f.group, f.now_ms, f.now_ms);
+        while (done < LOOKS && looks[done]->done) {
+            done++;
+        }
+        assert_in_range(done - before, 1, 10);
+        assert_true(done == LOOKS || wake_ms <= f.now_ms); /* and it goes on at once */
+        for (int i = done; i < LOOKS; i++) {
+            assert_false(looks[i]->done);
+        }
+    }
+    for (int i = 0; i < LOOKS; i++) {
+        assert_end(looks[i], STATUS_OK, "");
+    }
+    fixture_deinit(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -526,6 +562,7 @@ int main(void)
         cmocka_unit_test(thousands_of_keys_are_found_again),
         cmocka_unit_test(what_would_change_nothing_waits_for_the_delete_that_it_rests_on),
         cmocka_unit_test(who_wants_the_version_of_a_hot_key_is_not_left_behind),
+        cmocka_unit_test(a_turn_does_only_so_much_for_large_hashes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

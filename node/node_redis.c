@@ -192,6 +192,7 @@ enum status node_start_redis(struct node *n, char *errmsg, size_t len)
         .logger = n->logger,
         .on_open = front_redis_on_open,
         .on_request = front_redis_on_request,
+        .on_refused = front_redis_on_refused,
         .on_close = front_redis_on_close,
         .data = r->front,
     };

@@ -115,6 +115,7 @@ void state_drop(struct state *s, struct state_entry *e)
     count_table(s, before);
     s->bytes -= state_entry_bytes(e);
     *(e->absent ? &s->absences : &s->entries) -= 1;
+    s->present -= e->value != NULL;
     value_unref(e->value);
     free(e);
 }
@@ -133,6 +134,8 @@ void state_assign(struct state *s, struct state_entry *e, uint8_t type, struct v
     s->dirty_bytes -= dirty ? state_entry_weight(e) : 0;
     s->retained_bytes -= retained ? state_entry_weight(e) : 0;
     e->stale = false;
+    s->present -= e->value != NULL;
+    s->present += value != NULL;
     value_unref(e->value);
     e->value = value;
     e->value_len = value != NULL ? value->len : 0;

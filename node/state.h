@@ -162,6 +162,7 @@ struct state {
     uint64_t clean_bytes; /* of state.bytes: what state_evict could give back of clean entries */
     /* the table */
     uint64_t entries;   /* present keys and tombstones, not absences */
+    uint64_t present;   /* those that have a value */
     uint64_t absences;  /* at most STATE_ABSENCES_MAX */
     struct list absent; /* of absences' queued.link, oldest first */
     uint64_t bytes; /* estimate of all memory held: entries with overhead, values, buckets, batches, the heap

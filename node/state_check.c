@@ -9,6 +9,7 @@ struct sums {
     const struct state *s;
     uint64_t entries;
     uint64_t absences;
+    uint64_t present;
     uint64_t queued;
     uint64_t batched;
     uint64_t bytes;
@@ -106,6 +107,7 @@ static void see_entry(void *data, struct state_entry *e)
     CHECK(state_find(s, state_entry_key(e)) == e && "a key is found, and has one entry");
     sums->bytes += state_entry_bytes(e);
     *(e->absent ? &sums->absences : &sums->entries) += 1;
+    sums->present += e->value != NULL;
     see_queue_link(sums, e);
     see_place(sums, &e->batched, e->batch == NULL || !e->batch->retry, &sums->batched);
     CHECK((e->batched.first_dirty != 0 || list_empty(&e->batched.link)) &&
@@ -285,6 +287,7 @@ void state_check_invariants(const struct state *s)
     CHECK(batched == s->batched_entries && sums.batched == batched &&
           "batched_entries counts the batches' places");
     CHECK(sums.entries == s->entries && "entries counts keys and tombstones");
+    CHECK(sums.present == s->present && "present counts those that have a value");
     CHECK(sums.absences == s->absences && "absences counts absences");
     CHECK(sums.entries + sums.absences == state_table_count(s->table) && "the table counts its entries");
     CHECK(sums.dirty_bytes == s->dirty_bytes &&

@@ -31,5 +31,9 @@ void transaction_put(
 void transaction_delete(struct transaction *t, struct bytes key);
 /* The time for which expiries are judged: the leader's stamp, in milliseconds since 1970. It never goes back. */
 uint64_t transaction_now_ms(const struct transaction *t);
+/* The work that it was so far, in bytes that had to be looked at or written. What its function does beside reading
+ * and writing it adds itself: a group evaluates only so much in one turn. */
+uint64_t transaction_work(const struct transaction *t);
+void transaction_add_work(struct transaction *t, uint64_t bytes);
 
 #endif
