@@ -370,6 +370,17 @@ static void apply_sessions(struct state *s, uint64_t index, const Wblog__Writes 
     }
 }
 
+/* Let the entries of the writes from the @i'th on come from memory together. */
+static void fetch_written(const struct state *s, const Wblog__Writes *writes, uint32_t i)
+{
+    struct bytes keys[STATE_FETCH_MAX];
+    uint32_t n = 0;
+    for (; n < STATE_FETCH_MAX && i + n < writes->n_writes; n++) {
+        keys[n] = pb_bytes(writes->writes[i + n]->key);
+    }
+    state_fetch(s, keys, n);
+}
+
 static void apply_writes(struct group *g, uint64_t index, const Wblog__Entry *entry)
 {
     struct proposal *p = NULL;
@@ -381,6 +392,9 @@ static void apply_writes(struct group *g, uint64_t index, const Wblog__Entry *en
     }
     const struct pending_write *ours = p == NULL ? NULL : p->first;
     for (uint32_t i = 0; i < entry->writes->n_writes; i++) {
+        if (i % STATE_FETCH_MAX == 0) {
+            fetch_written(&g->state, entry->writes, i);
+        }
         const Wblog__Write *w = entry->writes->writes[i];
         struct value *value = NULL;
         if (w->has_value) {
