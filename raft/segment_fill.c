@@ -3,14 +3,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 
 enum {
-    /* What the disk does for others meanwhile waits behind one of these, not behind a whole segment. */
+    /* The disk has each of these before the next one is begun: so what others sync meanwhile waits behind one
+     * of them, not behind a whole segment. */
     CHUNK_BYTES = 256 * 1024,
     ALIGN_BYTES = 4096,
 };
@@ -32,7 +35,8 @@ static int write_zeros(int fd, const char *zeros, off_t offset, off_t len)
 {
     while (len > 0) {
         size_t n = len < CHUNK_BYTES ? (size_t)len : CHUNK_BYTES;
-        ssize_t written = pwrite(fd, zeros, n, offset);
+        struct iovec chunk = {.iov_base = (void *)(uintptr_t)zeros, .iov_len = n};
+        ssize_t written = pwritev2(fd, &chunk, 1, offset, RWF_DSYNC);
         if (written < 0 && errno != EINTR) {
             return errno;
         }
@@ -62,9 +66,6 @@ static int fill(int fd, off_t offset, off_t len)
         rv = write_zeros(fd, zeros, offset, len);
     }
     free(zeros);
-    if (rv == 0 && fdatasync(fd) != 0) {
-        rv = errno;
-    }
     return rv;
 }
 
