@@ -14,5 +14,5 @@ bool flush_plan_row_due(const struct flush_settings *settings, const struct flus
 
 uint64_t flush_plan_along_ms(const struct flush_settings *settings)
 {
-    return settings->age_ms / 2;
+    return settings->age_ms - settings->age_ms / 4;
 }

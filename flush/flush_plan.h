@@ -38,7 +38,8 @@ bool flush_plan_row_due(const struct flush_settings *settings, const struct flus
     uint64_t first_dirty, uint64_t dirty_stamp_ms, uint64_t now_stamp_ms);
 
 /* How long a row must have been dirty to go along in a batch that begins because a row before it has come of
- * age. So batches of a steady load begin every half flush age, and no row waits longer than the flush age. */
+ * age. Three quarters of the flush age: batches of a steady load begin every quarter of it, and no row waits
+ * longer than it. (Less would make larger batches, which collect fewer writes to each row.) */
 uint64_t flush_plan_along_ms(const struct flush_settings *settings);
 
 #endif
