@@ -2,9 +2,9 @@
  *
  * A row is due once it has waited for the flush age; at once when somebody waits for its index, or when the
  * dirty budget is half used. Rows that are not due are left to collect more writes: that is what coalescing
- * lives on. But when a row is due by its age, younger ones go along: under a steady load some row comes of age
- * in every millisecond, and a transaction for each handful of them would cost the database, its disk and the
- * log (which gets two entries for each batch) far more than the rows do. */
+ * lives on. But when a row is due by its age, younger ones go along: under a steady load some row comes of
+ * age in every millisecond, and a transaction for each handful of them would cost the database, its disk and
+ * the log (which gets two entries for each batch) far more than the rows do. */
 #ifndef WB_FLUSH_FLUSH_PLAN_H
 #define WB_FLUSH_FLUSH_PLAN_H
 

@@ -370,8 +370,8 @@ static void apply_sessions(struct state *s, uint64_t index, const Wblog__Writes 
     }
 }
 
-/* Let the entries of the writes from the @i'th on come from memory together, and, of those that are @ours, the
- * values. */
+/* Let the entries of the writes from the @i'th on come from memory together, and, of those that are @ours,
+ * the values. */
 static void fetch_written(
     const struct state *s, const Wblog__Writes *writes, uint32_t i, const struct pending_write *ours)
 {

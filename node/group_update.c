@@ -35,7 +35,8 @@ static void settle_versions(struct group_request *r, uint64_t version_of_first)
     }
 }
 
-/* The next one is fetched while one is answered: a request is as large as several of the processor's lines. */
+/* The next one is fetched while one is answered: a request is as large as several of the processor's lines.
+ */
 static void fetch_request(const struct list *link)
 {
     enum { LINE_BYTES = 64 };

@@ -195,8 +195,8 @@ static inline void state_entry_fetch_ahead(const struct state_entry *e)
     state_entry_fetch((const void *)e->ahead);
 }
 
-/* The entries of @keys (at most STATE_FETCH_MAX) are needed soon, each of them somewhere in memory: let them be
- * on their way all at once, instead of waiting for one after the other. Changes nothing. */
+/* The entries of @keys (at most STATE_FETCH_MAX) are needed soon, each of them somewhere in memory: let them
+ * be on their way all at once, instead of waiting for one after the other. Changes nothing. */
 enum { STATE_FETCH_MAX = 32 };
 void state_fetch(const struct state *s, const struct bytes *keys, uint32_t n);
 /* The entry of @key: also tombstones and absences. NULL when nothing is known in memory. */

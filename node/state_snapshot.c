@@ -96,7 +96,8 @@ static void fetch_value(const struct state_entry *e)
 static size_t entry_size(const struct state_entry *e, const struct dirty_place *place)
 {
     return bytes_size(state_entry_key(e)) +
-           (e->value != NULL ? 1 + varint_size(e->value_len) + e->value_len : 0) + (e->type != VALUE_STRING ? 1 + varint_size(e->type) : 0) + 9 + (e->expires_at_ms != 0 ? 9 : 0) +
+           (e->value != NULL ? 1 + varint_size(e->value_len) + e->value_len : 0) +
+           (e->type != VALUE_STRING ? 1 + varint_size(e->type) : 0) + 9 + (e->expires_at_ms != 0 ? 9 : 0) +
            (place != NULL ? 1 + varint_size(place->first_dirty) + 9 : 0);
 }
 

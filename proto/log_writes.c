@@ -3,7 +3,8 @@
 #include <string.h>
 
 /* A field added to these messages must be added here, or be left to protobuf-c. */
-_Static_assert(sizeof(Wblog__Write) == sizeof(ProtobufCMessage) + 2 * sizeof(ProtobufCBinaryData) + 8 + 8 + 16,
+_Static_assert(
+    sizeof(Wblog__Write) == sizeof(ProtobufCMessage) + 2 * sizeof(ProtobufCBinaryData) + 8 + 8 + 16,
     "wblog.Write has other fields than this file knows");
 _Static_assert(sizeof(Wblog__Writes) == sizeof(ProtobufCMessage) + 4 * sizeof(size_t) + 8,
     "wblog.Writes has other fields than this file knows");

@@ -1,7 +1,7 @@
-/* The entry of writes, by hand: all entries but a few in a million are one, with up to thousands of writes, and
- * each of them is encoded once and decoded on every node. The bytes are protobuf's own; a test holds them
- * against protobuf-c's. What is unusual (a retry's outcome, a field of a later version) is protobuf-c's to do.
- * For log_entry.c. */
+/* The entry of writes, by hand: all entries but a few in a million are one, with up to thousands of writes,
+ * and each of them is encoded once and decoded on every node. The bytes are protobuf's own; a test holds them
+ * against protobuf-c's. What is unusual (a retry's outcome, a field of a later version) is protobuf-c's to
+ * do. For log_entry.c. */
 #ifndef WB_PROTO_LOG_WRITES_H
 #define WB_PROTO_LOG_WRITES_H
 

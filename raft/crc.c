@@ -22,7 +22,8 @@ __attribute__((target("pclmul,ssse3"))) static unsigned fold(const uint8_t *at, 
 {
     const __m128i factors = _mm_set_epi64x(0xc5b9cd4c /* x^192 mod P */, 0xe8a45605 /* x^128 mod P */);
     __m128i rest = _mm_xor_si128(load_block(at), _mm_set_epi32((int)init, 0, 0, 0));
-    for (at += BLOCK_BYTES, size -= BLOCK_BYTES; size >= BLOCK_BYTES; at += BLOCK_BYTES, size -= BLOCK_BYTES) {
+    for (at += BLOCK_BYTES, size -= BLOCK_BYTES; size >= BLOCK_BYTES;
+         at += BLOCK_BYTES, size -= BLOCK_BYTES) {
         __m128i upper = _mm_clmulepi64_si128(rest, factors, 0x11);
         __m128i lower = _mm_clmulepi64_si128(rest, factors, 0x00);
         rest = _mm_xor_si128(_mm_xor_si128(upper, lower), load_block(at));

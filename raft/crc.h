@@ -1,7 +1,7 @@
 /* The checksum of libraft's disk format, faster.
  *
- * libraft computes its CRC byte by byte: 0.4 GB/s, a fifth of a follower's CPU under load; and for a snapshot all at
- * once on the loop, tens of milliseconds in which nothing else happens. Its archive is linked with
+ * libraft computes its CRC byte by byte: 0.4 GB/s, a fifth of a follower's CPU under load; and for a snapshot
+ * all at once on the loop, tens of milliseconds in which nothing else happens. Its archive is linked with
  * --wrap=byteCrc32 (see tools/cmake/WbRaft.cmake), so that it calls this instead: the same function by the
  * processor's carry-less multiplication, and libraft's own where the processor has none. */
 #ifndef WB_RAFT_CRC_H

@@ -10,7 +10,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-
 enum {
     /* The disk has each of these before the next one is begun: so what others sync meanwhile waits behind one
      * of them, not behind a whole segment. */
