@@ -11,3 +11,8 @@ bool flush_plan_row_due(const struct flush_settings *settings, const struct flus
     return first_dirty <= demand->upto_index || half_used(demand) ||
            (now_stamp_ms >= dirty_stamp_ms && now_stamp_ms - dirty_stamp_ms >= settings->age_ms);
 }
+
+uint64_t flush_plan_along_ms(const struct flush_settings *settings)
+{
+    return settings->age_ms - settings->age_ms / 4;
+}

@@ -2,7 +2,9 @@
  *
  * A row is due once it has waited for the flush age; at once when somebody waits for its index, or when the
  * dirty budget is half used. Rows that are not due are left to collect more writes: that is what coalescing
- * lives on. */
+ * lives on. But when a row is due by its age, younger ones go along: under a steady load some row comes of
+ * age in every millisecond, and a transaction for each handful of them would cost the database, its disk and
+ * the log (which gets two entries for each batch) far more than the rows do. */
 #ifndef WB_FLUSH_FLUSH_PLAN_H
 #define WB_FLUSH_FLUSH_PLAN_H
 
@@ -34,5 +36,10 @@ struct flush_demand {
  * leader's stamp clock. The queue is ordered by first_dirty, so the due rows are its front part. */
 bool flush_plan_row_due(const struct flush_settings *settings, const struct flush_demand *demand,
     uint64_t first_dirty, uint64_t dirty_stamp_ms, uint64_t now_stamp_ms);
+
+/* How long a row must have been dirty to go along in a batch that begins because a row before it has come of
+ * age. Three quarters of the flush age: batches of a steady load begin every quarter of it, and no row waits
+ * longer than it. (Less would make larger batches, which collect fewer writes to each row.) */
+uint64_t flush_plan_along_ms(const struct flush_settings *settings);
 
 #endif

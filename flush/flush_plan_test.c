@@ -47,10 +47,20 @@ static void everything_is_due_when_the_budget_is_half_used(void **state)
     assert_true(due(entries, 7, 10000, 10000));
 }
 
+static void what_has_waited_for_most_of_the_flush_age_goes_along(void **state)
+{
+    (void)state;
+    assert_int_equal(flush_plan_along_ms(&settings), 375);
+    struct flush_settings at_once = {.age_ms = 0}, soon = {.age_ms = 1};
+    assert_int_equal(flush_plan_along_ms(&at_once), 0);
+    assert_int_equal(flush_plan_along_ms(&soon), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_is_due_at_the_flush_age),
+        cmocka_unit_test(what_has_waited_for_most_of_the_flush_age_goes_along),
         cmocka_unit_test(a_row_that_somebody_waits_for_is_due_at_once),
         cmocka_unit_test(everything_is_due_when_the_budget_is_half_used),
     };

@@ -376,6 +376,23 @@ static void apply_sessions(struct state *s, uint64_t index, const Wblog__Writes 
     }
 }
 
+/* Let the entries of the writes from the @i'th on come from memory together, and, of those that are @ours,
+ * the values. */
+static void fetch_written(
+    const struct state *s, const Wblog__Writes *writes, uint32_t i, const struct pending_write *ours)
+{
+    struct bytes keys[STATE_FETCH_MAX];
+    uint32_t n = 0;
+    for (; n < STATE_FETCH_MAX && i + n < writes->n_writes; n++) {
+        keys[n] = pb_bytes(writes->writes[i + n]->key);
+        if (ours != NULL) {
+            __builtin_prefetch(ours->value, 1);
+            ours = ours->next;
+        }
+    }
+    state_fetch(s, keys, n);
+}
+
 static void apply_writes(struct group *g, uint64_t index, const Wblog__Entry *entry)
 {
     struct proposal *p = NULL;
@@ -387,6 +404,9 @@ static void apply_writes(struct group *g, uint64_t index, const Wblog__Entry *en
     }
     const struct pending_write *ours = p == NULL ? NULL : p->first;
     for (uint32_t i = 0; i < entry->writes->n_writes; i++) {
+        if (i % STATE_FETCH_MAX == 0) {
+            fetch_written(&g->state, entry->writes, i, ours);
+        }
         const Wblog__Write *w = entry->writes->writes[i];
         struct value *value = NULL;
         if (w->has_value) {

@@ -163,13 +163,17 @@ static void count_due(struct group *g, struct flush_view *view)
     if (!list_empty(&g->state.queue)) {
         rows_max = allowed_rows(g, rows_max);
     }
+    struct flush_settings along = *settings; /* what goes along once a row has come of age */
     list_for_each (it, next, &g->state.queue) {
         const struct state_entry *e = state_queue_entry(it);
         state_entry_fetch_ahead(e);
         if (e->batch != NULL || rows_max == 0) {
             return;
         }
-        if (!flush_plan_row_due(settings, &demand, e->queued.first_dirty, e->queued.dirty_stamp_ms, stamp)) {
+        if (view->rows_due == 0 && stamp >= e->queued.dirty_stamp_ms + settings->age_ms) {
+            along.age_ms = (unsigned)flush_plan_along_ms(settings);
+        }
+        if (!flush_plan_row_due(&along, &demand, e->queued.first_dirty, e->queued.dirty_stamp_ms, stamp)) {
             uint64_t due_ms = e->queued.dirty_stamp_ms + settings->age_ms;
             uint64_t in_ms = due_ms > stamp ? due_ms - stamp : 1;
             if (view->n_in_flight == 0) {

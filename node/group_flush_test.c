@@ -189,6 +189,35 @@ static void rows_wait_for_the_flush_age_and_coalesce(void **state)
     fixture_deinit(&f);
 }
 
+static void what_is_nearly_of_age_goes_along_and_what_is_young_waits(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, 0, false, true);
+    set_now(&f, "old", "v");
+    fixture_pass(&f, 25);
+    set_now(&f, "nearly", "v");
+    fixture_pass(&f, 5);
+    set_now(&f, "young", "v");
+    fixture_pass(&f, 69);
+    assert_int_equal(fixture_commit(&f, UINT32_MAX), 0); /* none is of age */
+    fixture_pass(&f, 1);
+    fixture_commit(&f, UINT32_MAX);
+    assert_int_equal(f.sent_n, 1);
+    assert_int_equal(f.sent[0].upserts, 2);
+    db_committed(&f, f.sent[0].id);
+    fixture_commit(&f, UINT32_MAX);
+    fixture_pass(&f, 29);
+    assert_int_equal(fixture_commit(&f, UINT32_MAX), 0);
+    fixture_pass(&f, 1);
+    fixture_commit(&f, UINT32_MAX);
+    assert_int_equal(f.sent_n, 2);
+    assert_int_equal(f.sent[1].upserts, 1);
+    db_committed(&f, f.sent[1].id);
+    fixture_commit(&f, UINT32_MAX);
+    fixture_deinit(&f);
+}
+
 static void whoever_waits_for_the_flush_is_served_at_once(void **state)
 {
     (void)state;
@@ -553,6 +582,7 @@ int main(void)
         cmocka_unit_test(other_groups_follow_the_first_ones_identity),
         cmocka_unit_test(other_groups_say_why_when_the_first_one_cannot_claim),
         cmocka_unit_test(rows_wait_for_the_flush_age_and_coalesce),
+        cmocka_unit_test(what_is_nearly_of_age_goes_along_and_what_is_young_waits),
         cmocka_unit_test(whoever_waits_for_the_flush_is_served_at_once),
         cmocka_unit_test(two_whole_batches_may_be_in_flight_each_behind_the_other),
         cmocka_unit_test(a_failed_batch_is_settled_by_the_fence_row_and_written_again),

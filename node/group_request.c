@@ -408,15 +408,38 @@ static enum evaluated evaluate(struct group *g, struct group_request *r)
     return EVALUATED;
 }
 
+/* Let what the requests from @link on ask for come from memory. Returns how many requests that covers. */
+static uint32_t fetch_asked(const struct group *g, const struct list *requests)
+{
+    struct bytes keys[STATE_FETCH_MAX];
+    uint32_t n = 0, covered = 0;
+    for (const struct list *it = requests->next; it != requests; it = it->next, covered++) {
+        const struct group_request *r = list_entry(it, const struct group_request, link);
+        bool has_keys = r->op == GROUP_READ || r->op == GROUP_UPDATE || r->op == GROUP_TRANSACTION;
+        uint32_t asked = has_keys ? r->n : 0;
+        if (n + asked > STATE_FETCH_MAX && covered > 0) {
+            break;
+        }
+        for (uint32_t i = 0; i < asked && n < STATE_FETCH_MAX; i++) {
+            keys[n++] = key_of(r, i);
+        }
+    }
+    state_fetch(&g->state, keys, n);
+    return covered;
+}
+
 void group_evaluate_ready(struct group *g)
 {
     /* Only what is ready now: what an answer makes ready comes in the next turn. */
     struct list now;
     list_init(&now);
     list_splice_back(&now, &g->ready);
-    struct list *node;
     g->turn_work = 0;
-    while (g->turn_work < TURN_WORK_MAX_BYTES && (node = list_pop_front(&now)) != NULL) {
+    uint32_t fetched = 0;
+    for (struct list *node; g->turn_work < TURN_WORK_MAX_BYTES && !list_empty(&now);) {
+        fetched = fetched > 0 ? fetched : fetch_asked(g, &now);
+        fetched--;
+        node = list_pop_front(&now);
         struct group_request *r = list_entry(node, struct group_request, link);
         if (evaluate(g, r) == NO_ROOM) {
             list_push_front(&now, node);

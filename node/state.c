@@ -288,6 +288,38 @@ void state_deinit(struct state *s)
     list_init(&s->flushed);
 }
 
+/* What a write or a read of @e touches beside @e. */
+static void fetch_neighbours(const struct state_entry *e)
+{
+    __builtin_prefetch(e->value, 1);
+    __builtin_prefetch(e->queued.link.prev, 1);
+    __builtin_prefetch(e->queued.link.next, 1);
+}
+
+void state_fetch(const struct state *s, const struct bytes *keys, uint32_t n)
+{
+    CHECK(n <= STATE_FETCH_MAX);
+    uint64_t hashes[STATE_FETCH_MAX];
+    struct state_entry *heads[STATE_FETCH_MAX];
+    for (uint32_t i = 0; i < n; i++) {
+        hashes[i] = state_table_hash(s->table, keys[i]);
+        state_table_fetch_bucket(s->table, hashes[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        heads[i] = state_table_head(s->table, hashes[i]);
+        if (heads[i] != NULL) {
+            state_entry_fetch(heads[i]);
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (heads[i] != NULL && heads[i]->hash == hashes[i]) {
+            fetch_neighbours(heads[i]);
+        } else if (heads[i] != NULL && heads[i]->next_in_bucket != NULL) {
+            state_entry_fetch(heads[i]->next_in_bucket);
+        }
+    }
+}
+
 struct state_entry *state_find(const struct state *s, struct bytes key)
 {
     return state_table_find(s->table, key, state_table_hash(s->table, key));

@@ -81,10 +81,22 @@ static size_t bytes_size(struct bytes b)
     return 1 + varint_size(b.len) + b.len;
 }
 
+/* A walk over entries would wait for each of them and for each value, all over memory. The entries are
+ * fetched by their own hint (state_entry_fetch_ahead); for the values a runner goes some steps ahead. */
+enum { VALUES_AHEAD = 4 };
+
+static void fetch_value(const struct state_entry *e)
+{
+    enum { LINE_BYTES = 64 };
+    __builtin_prefetch(e->value);
+    __builtin_prefetch((const char *)e->value + LINE_BYTES);
+}
+
 /* wbsnap.Entry: @e as it is now, at @place (NULL: its place is told elsewhere, or it has none). */
 static size_t entry_size(const struct state_entry *e, const struct dirty_place *place)
 {
-    return bytes_size(state_entry_key(e)) + (e->value != NULL ? bytes_size(value_bytes(e->value)) : 0) +
+    return bytes_size(state_entry_key(e)) +
+           (e->value != NULL ? 1 + varint_size(e->value_len) + e->value_len : 0) +
            (e->type != VALUE_STRING ? 1 + varint_size(e->type) : 0) + 9 + (e->expires_at_ms != 0 ? 9 : 0) +
            (place != NULL ? 1 + varint_size(place->first_dirty) + 9 : 0);
 }
@@ -263,6 +275,23 @@ static void put_queued(const struct state_entry *e, struct buf *out)
     commit(out, put_entry(at, e, &e->queued));
 }
 
+static void put_queue(const struct state *s, struct buf *out)
+{
+    struct list *ahead = s->queue.next;
+    for (int i = 0; i < VALUES_AHEAD && ahead != &s->queue; i++) {
+        ahead = ahead->next;
+    }
+    list_for_each (link, tmp, &s->queue) {
+        const struct state_entry *e = state_queue_entry(link);
+        state_entry_fetch_ahead(e);
+        if (ahead != &s->queue) {
+            fetch_value(state_queue_entry(ahead));
+            ahead = ahead->next;
+        }
+        put_queued(e, out);
+    }
+}
+
 static void put_batch(const struct state_batch *b, struct buf *out)
 {
     size_t size = 1 + varint_size(b->id) + (b->retry ? 2 : 0) + 1 + varint_size(b->first_dirty) + 9;
@@ -298,6 +327,7 @@ static void put_flushed(const struct state_flushed *f, struct buf *out)
     size_t size = 1 + varint_size(f->id) + 1 + varint_size(f->first_dirty) + 9 + 9 + 1 +
                   varint_size(f->trimmed) + (f->undone ? 2 : 0);
     list_for_each (link, tmp, &f->places) {
+        state_entry_fetch_ahead(retained_entry(link));
         size += message_size(retained_size(retained_entry(link)));
     }
     uint8_t *at = begin(out, size);
@@ -307,8 +337,17 @@ static void put_flushed(const struct state_flushed *f, struct buf *out)
     at = put_fixed64(at, 3, f->dirty_stamp_ms);
     at = put_fixed64(at, 4, f->stamp_ms);
     at = put_number(at, 5, f->trimmed);
+    const struct list *ahead = f->places.next;
+    for (int i = 0; i < VALUES_AHEAD && ahead != &f->places; i++) {
+        ahead = ahead->next;
+    }
     list_for_each (link, tmp, &f->places) {
         const struct state_entry *e = retained_entry(link);
+        state_entry_fetch_ahead(e);
+        if (ahead != &f->places) {
+            fetch_value(retained_entry(ahead));
+            ahead = ahead->next;
+        }
         at = put_varint(put_key(at, 6, 2), retained_size(e));
         at = put_retained(at, e);
     }
@@ -369,10 +408,7 @@ static uint64_t put_message(const struct state *s, struct buf *out)
 {
     size_t start = out->len;
     put_scalars(s, out);
-    list_for_each (link, tmp, &s->queue) {
-        __builtin_prefetch(tmp);
-        put_queued(state_queue_entry(link), out);
-    }
+    put_queue(s, out);
     list_for_each (link, tmp, &s->batches) {
         put_batch(list_entry(link, struct state_batch, link), out);
     }

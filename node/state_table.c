@@ -70,6 +70,16 @@ struct state_entry *state_table_find(const struct state_table *t, struct bytes k
     return found;
 }
 
+void state_table_fetch_bucket(const struct state_table *t, uint64_t hash)
+{
+    __builtin_prefetch(bucket_of(&t->main, hash));
+}
+
+struct state_entry *state_table_head(const struct state_table *t, uint64_t hash)
+{
+    return *bucket_of(&t->main, hash);
+}
+
 static void move_chain(struct state_table *t, struct state_entry **head)
 {
     while (*head != NULL) {

@@ -39,6 +39,10 @@ void state_table_destroy(struct state_table *t);
 uint64_t state_table_hash(const struct state_table *t, struct bytes key);
 /* The entry of @key, whose hash is @hash, or NULL. */
 struct state_entry *state_table_find(const struct state_table *t, struct bytes key, uint64_t hash);
+/* For those who look up many keys: bring the bucket of @hash from memory; then, its first entry (NULL: none).
+ * While a resize is under way an entry may be in neither: a hint only. */
+void state_table_fetch_bucket(const struct state_table *t, uint64_t hash);
+struct state_entry *state_table_head(const struct state_table *t, uint64_t hash);
 /* Link @e, whose hash is set and whose key is not in the table. */
 void state_table_insert(struct state_table *t, struct state_entry *e);
 /* Unlink @e, which must be in the table. */

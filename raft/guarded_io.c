@@ -260,9 +260,12 @@ static int guarded_set_vote(struct raft_io *io, raft_id server_id)
 static int guarded_truncate(struct raft_io *io, raft_index index)
 {
     struct guarded_io *g = guard_of(io);
+    /* The library calls this before each append; nothing is cut when it is where the last append ended. */
+    bool cuts = index != g->next_index;
+    g->next_index = index;
     /* On a full disk the cut entries would stay in their segment, and what is appended in their place would
      * come after them at the next start. */
-    if (g->config.has_room != NULL && !g->config.has_room(g->config.room_data)) {
+    if (cuts && g->config.has_room != NULL && !g->config.has_room(g->config.room_data)) {
         fatal(g, "truncate", RAFT_NOSPACE);
     }
     int rv = g->inner.truncate(io, index);
@@ -302,6 +305,7 @@ static int guarded_append(struct raft_io *io, struct raft_io_append *req, const 
             memset(entries[i].buf.base, 0, entries[i].buf.len);
         }
     }
+    g->next_index += g->next_index != 0 ? n : 0;
     pending_begin(&g->appends);
     int rv = g->inner.append(io, &append->req, entries, n, appended_cb);
     if (rv != 0) {
@@ -407,6 +411,7 @@ void guarded_io_wrap(struct guarded_io *g, const struct guarded_io_config *confi
     g->appends = (struct guarded_pending){0};
     g->puts = (struct guarded_pending){0};
     g->closing = false;
+    g->next_index = 0;
     g->got_index = 0;
     g->got_term = 0;
     for (unsigned i = 0; i < config->n_peers; i++) {

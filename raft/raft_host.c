@@ -11,6 +11,7 @@
 #include "raft/data_dir.h"
 #include "raft/guarded_io.h"
 #include "raft/peer_port.h"
+#include "raft/segment_fill.h"
 #include "raft/spread.h"
 
 enum {
@@ -127,6 +128,7 @@ static enum status init_io(struct host_group *g, char *errmsg, size_t len)
 {
     struct raft_host *host = g->host;
     char path[1024];
+    segment_fill_link();
     if (!data_dir_group_path(&host->dir, g->group, path, sizeof path)) {
         return invalid(errmsg, len, "the data folder's path is too long");
     }

@@ -201,7 +201,7 @@ static void over_the_total_the_largest_goes_first(void **state)
 
 static void a_pipeline_over_the_total_waits_and_others_with_little_are_served(void **state)
 {
-    enum { N = 200, MAX = 256 * KIB };
+    enum { N = 800, MAX = 256 * KIB };
     struct fixture *f = fixture_create(true, 5);
     fixture_start(f, &(struct rpc_server_config){.client_bytes_max = MAX});
     int greedy = client_dial(f), other = client_dial(f);
@@ -254,7 +254,7 @@ static void who_waits_for_room_goes_on_when_the_others_hold_less(void **state)
     enum { MAX = 256 * KIB };
     struct fixture *f = fixture_create(true, 5);
     fixture_start(f, &(struct rpc_server_config){.client_bytes_max = MAX});
-    int greedy = fill_with_requests(f, 200, MAX);
+    int greedy = fill_with_requests(f, 800, MAX);
     int other = client_dial(f);
     client_send_set(other, 1, 150 * KIB);
     fixture_await_bytes_at_least(f, MAX + 16 * KIB); /* the beginning of it, as far as its share goes */
@@ -270,7 +270,7 @@ static void over_the_total_a_request_that_needs_much_is_refused_and_a_small_one_
     enum { MAX = 256 * KIB };
     struct fixture *f = fixture_create(true, 5);
     fixture_start(f, &(struct rpc_server_config){.client_bytes_max = MAX});
-    int greedy = fill_with_requests(f, 200, MAX);
+    int greedy = fill_with_requests(f, 800, MAX);
     unsigned taken = fixture_handled(f);
     int other = client_dial(f);
     struct buf message;

@@ -6,7 +6,7 @@
 
 #include "proto/base/alloc.h"
 
-enum { ARENA_BLOCK_BYTES = 4096 };
+enum { ARENA_BLOCK_BYTES = 1024 };
 
 struct arena_block {
     struct arena_block *older;
@@ -38,7 +38,7 @@ void arena_reset(struct arena *a)
     }
     a->blocks = keep->older;
     arena_deinit(a);
-    if (keep->size > 16 * ARENA_BLOCK_BYTES) {
+    if (keep->size > 64 * ARENA_BLOCK_BYTES) {
         free(keep);
         return;
     }
@@ -55,8 +55,8 @@ void *arena_alloc(struct arena *a, size_t size)
     struct arena_block *block = a->blocks;
     if (block == NULL || block->size - block->used < size) {
         size_t room = a->bytes < ARENA_BLOCK_BYTES ? ARENA_BLOCK_BYTES : a->bytes;
-        if (room > 64 * ARENA_BLOCK_BYTES) {
-            room = 64 * ARENA_BLOCK_BYTES;
+        if (room > 256 * ARENA_BLOCK_BYTES) {
+            room = 256 * ARENA_BLOCK_BYTES;
         }
         if (room < size) {
             room = size;
