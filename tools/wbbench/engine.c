@@ -92,7 +92,7 @@ static bool resolve(struct engine *e, int node)
 {
     if (!e->is_resolved[node]) {
         e->is_resolved[node] =
-            link_resolve(e->route.addresses[node], &e->resolved[node], e->error, sizeof e->error);
+            link_resolve(e->route.nodes.addresses[node], &e->resolved[node], e->error, sizeof e->error);
     }
     return e->is_resolved[node];
 }
@@ -217,7 +217,7 @@ static void slot_redirect(struct slot *s, const struct wire_answer *a)
     char key[KEY_BYTES_MAX];
     write_key(e, s->key, key);
     uint32_t group = route_group(&e->route, bytes_of(key, e->key_len));
-    int node = a->leader.len > 0 ? route_node(&e->route, a->leader) : ROUTE_NONE;
+    int node = a->leader.len > 0 ? node_list_add(&e->route.nodes, a->leader) : ROUTE_NONE;
     e->result->redirects++;
     if (node != s->node && e->route.leaders[group] == s->node) {
         e->route.leaders[group] = (int8_t)node;
@@ -387,7 +387,7 @@ static void on_control_frame(struct link *l, struct bytes payload)
         link_close(l); /* the next question goes to another node */
     } else if (r == NULL || r->topology == NULL || !route_learn(&e->route, r->topology)) {
         snprintf(e->error, sizeof e->error, "%s: not a wbcache node of this cluster",
-            e->route.addresses[e->control_node]);
+            e->route.nodes.addresses[e->control_node]);
         link_close(l);
     } else if (!e->running && all_led(e)) {
         start_clients(e);
@@ -401,10 +401,10 @@ static void on_control_closed(struct link *l, bool was_open)
 {
     struct engine *e = l->data;
     if (!e->running && !was_open) {
-        snprintf(e->error, sizeof e->error, "%s: cannot connect", e->route.addresses[e->control_node]);
+        snprintf(e->error, sizeof e->error, "%s: cannot connect", e->route.nodes.addresses[e->control_node]);
     }
     e->control_asked_ms = 0;
-    e->control_node = (e->control_node + 1) % e->route.n_nodes;
+    e->control_node = (e->control_node + 1) % e->route.nodes.n;
 }
 
 static const struct link_events control_events = {.frame = on_control_frame, .closed = on_control_closed};
@@ -421,13 +421,13 @@ static void ask_topology(struct engine *e)
     if (e->control_asked_ms != 0 || now < e->control_next_ms || all_led(e)) {
         return;
     }
-    if (e->control.state == LINK_OPEN && e->route.n_nodes > 1) {
+    if (e->control.state == LINK_OPEN && e->route.nodes.n > 1) {
         link_close(&e->control);
         return;
     }
     if (e->control.state == LINK_CLOSED) {
         if (!resolve(e, (int)e->control_node)) {
-            e->control_node = (e->control_node + 1) % e->route.n_nodes;
+            e->control_node = (e->control_node + 1) % e->route.nodes.n;
             return;
         }
         link_connect(&e->control, &e->loop, &e->resolved[e->control_node]);

@@ -1,14 +1,13 @@
 #include "tools/wbbench/flush_database.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tools/wbbench/flush_figures.h"
 #include "tools/wbbench/flush_peer.h"
+#include "tools/wbbench/process_time.h"
 
 static bool fail_pg(struct flush_database *d)
 {
@@ -32,20 +31,6 @@ static bool run_on(struct flush_database *d, const char *before, const char *tab
 }
 
 /* ---- the server's processes ---- */
-
-static bool read_proc_stat(int pid, struct flush_proc_stat *out)
-{
-    char path[64], text[1024];
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *file = fopen(path, "r");
-    if (file == NULL) {
-        return false;
-    }
-    size_t len = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[len] = '\0';
-    return flush_proc_stat_parse(text, out);
-}
 
 /* The name of the program of @pid, as far as the kernel keeps it. */
 static void read_proc_name(int pid, char out[32])
@@ -72,7 +57,7 @@ static void find_postmaster(struct flush_database *d)
     int backend = PQbackendPID(d->conn);
     struct flush_proc_stat stat;
     char name[32], parent_name[32];
-    if (!here || !read_proc_stat(backend, &stat)) {
+    if (!here || !process_stat(backend, &stat)) {
         d->cpu_words = "PostgreSQL does not run on this machine, so its processor time is not known";
         return;
     }
@@ -88,23 +73,7 @@ static void find_postmaster(struct flush_database *d)
 
 double flush_database_cpu_seconds(const struct flush_database *d)
 {
-    struct flush_proc_stat stat;
-    DIR *proc = d->postmaster == 0 ? NULL : opendir("/proc");
-    if (proc == NULL || !read_proc_stat(d->postmaster, &stat)) {
-        if (proc != NULL) {
-            closedir(proc);
-        }
-        return -1;
-    }
-    uint64_t ticks = stat.ticks + stat.children_ticks;
-    for (struct dirent *entry; (entry = readdir(proc)) != NULL;) {
-        int pid = atoi(entry->d_name);
-        if (pid > 0 && read_proc_stat(pid, &stat) && stat.parent == d->postmaster) {
-            ticks += stat.ticks;
-        }
-    }
-    closedir(proc);
-    return (double)ticks / (double)sysconf(_SC_CLK_TCK);
+    return d->postmaster == 0 ? -1 : process_seconds(d->postmaster, true);
 }
 
 /* ---- tables ---- */

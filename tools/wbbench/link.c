@@ -80,6 +80,11 @@ static size_t cut_frames(struct link *l, struct bytes input)
     return used;
 }
 
+static size_t take_input(struct link *l, struct bytes input)
+{
+    return l->events->input != NULL ? l->events->input(l, input) : cut_frames(l, input);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct link *l = stream->data;
@@ -90,11 +95,11 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (l->in.len == 0) {
         /* The usual case: whole frames, taken from where they were read. */
         struct bytes input = bytes_of(buf->base, (size_t)n);
-        size_t used = cut_frames(l, input);
+        size_t used = take_input(l, input);
         buf_append(&l->in, input.data + used, input.len - used);
     } else {
         buf_append(&l->in, buf->base, (size_t)n);
-        buf_consume(&l->in, cut_frames(l, buf_bytes(&l->in)));
+        buf_consume(&l->in, take_input(l, buf_bytes(&l->in)));
     }
 }
 

@@ -1,5 +1,6 @@
-/* One TCP connection to a node: cuts frames out of what comes, collects what goes. A shell on libuv.
- * closed -> connecting -> open -> closing -> closed. Threading: the loop's thread. */
+/* One TCP connection to a node: cuts frames out of what comes (or leaves the cutting to its owner, for
+ * another protocol), collects what goes. A shell on libuv. closed -> connecting -> open -> closing -> closed.
+ * Threading: the loop's thread. */
 #ifndef WB_TOOLS_WBBENCH_LINK_H
 #define WB_TOOLS_WBBENCH_LINK_H
 
@@ -16,6 +17,10 @@ struct link;
 struct link_events {
     /* One whole frame's payload, borrowed until return. The callee may call link_close. */
     void (*frame)(struct link *l, struct bytes payload);
+    /* Instead of `frame`, when not NULL: everything that is not done with, borrowed until return. Returns how
+     * many bytes are done with now; the others come again, with more behind them. The callee may call
+     * link_close. */
+    size_t (*input)(struct link *l, struct bytes input);
     /* The connection is gone (or could not be made): fires once for each link_connect. @was_open: bytes may
      * have reached the node. The callee may call link_connect again. */
     void (*closed)(struct link *l, bool was_open);

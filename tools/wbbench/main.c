@@ -1,6 +1,6 @@
 /* wbbench: load for a wbcache cluster, and what it measured. engine.c drives the clients, link.c their
  * connections, route.c knows the leaders, wire.c the bytes; keys.c chooses keys, histogram.c keeps the times.
- * `wbbench flush` is a benchmark of its own: flush_bench.c. */
+ * `wbbench flush` (flush_bench.c) and `wbbench redis` (redis_bench.c) are benchmarks of their own. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include "proto/base/alloc.h"
 #include "tools/wbbench/flush_bench.h"
 #include "tools/wbbench/options.h"
+#include "tools/wbbench/redis_bench.h"
 #include "tools/wbbench/report.h"
 
 enum { EXIT_USAGE = 2, EXIT_FAILED = 4 };
@@ -49,6 +50,11 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "flush") == 0) {
         signal(SIGPIPE, SIG_IGN);
         return flush_bench_main(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "redis") == 0) {
+        signal(SIGPIPE, SIG_IGN);
+        raise_descriptors();
+        return redis_bench_main(argc - 1, argv + 1);
     }
     struct bench_options options;
     int rc = options_parse(argc, argv, &options);

@@ -55,8 +55,9 @@ enum { ROWS = sizeof rows / sizeof *rows };
 
 static void print_help(void)
 {
-    puts("Usage: wbbench [OPTIONS]\n       wbbench flush [OPTIONS]\n\n"
-         "Puts load on a wbcache cluster and measures it. `wbbench flush --help`: the speed of its flush.\n");
+    puts("Usage: wbbench [OPTIONS]\n       wbbench flush [OPTIONS]\n       wbbench redis [OPTIONS]\n\n"
+         "Puts load on a wbcache cluster and measures it. `wbbench flush --help`: the speed of its flush.\n"
+         "`wbbench redis --help`: load over the Redis protocol.\n");
     for (size_t i = 0; i < ROWS; i++) {
         char left[64];
         snprintf(

@@ -3,8 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include <jansson.h>
-
 #include "proto/base/status.h"
 
 static double ms(uint64_t ns)
@@ -22,7 +20,7 @@ static const char *distribution_name(const struct bench_options *o)
     return o->distribution == KEYS_ZIPF ? "zipf" : "uniform";
 }
 
-static void print_side(const char *name, const struct histogram *h, uint64_t elapsed_ns)
+void report_side(const char *name, const struct histogram *h, uint64_t elapsed_ns)
 {
     if (h->count == 0) {
         return;
@@ -33,7 +31,7 @@ static void print_side(const char *name, const struct histogram *h, uint64_t ela
         histogram_mean(h) / 1e6);
 }
 
-static void print_count(const char *what, uint64_t count)
+void report_count(const char *what, uint64_t count)
 {
     if (count > 0) {
         printf("  %-34s %10" PRIu64 "\n", what, count);
@@ -45,24 +43,24 @@ void report_text(const struct bench_options *o, const struct bench_result *r)
     printf("%u clients, pipeline %u, %" PRIu64 " keys (%s), values of %u bytes, %.0f %% reads, %.1f s\n",
         o->clients, o->pipeline, o->keys, distribution_name(o), o->value_bytes, o->ratio * 100,
         (double)r->elapsed_ns / 1e9);
-    print_side("writes", &r->writes, r->elapsed_ns);
-    print_side("reads", &r->reads, r->elapsed_ns);
+    report_side("writes", &r->writes, r->elapsed_ns);
+    report_side("reads", &r->reads, r->elapsed_ns);
     printf("longest pause between two answers: %.1f ms\n", ms(r->longest_pause_ns));
-    print_count("reads that found no key", r->misses);
-    print_count("writes with an unknown outcome", r->unknown);
-    print_count("without an answer", r->unanswered);
+    report_count("reads that found no key", r->misses);
+    report_count("writes with an unknown outcome", r->unknown);
+    report_count("without an answer", r->unanswered);
     for (int i = 0; i < BENCH_STATUSES; i++) {
-        print_count(status_name(i), r->errors[i]);
+        report_count(status_name(i), r->errors[i]);
     }
-    print_count("redirects", r->redirects);
-    print_count("tried again", r->retries);
-    print_count("connections that broke", r->reconnects);
+    report_count("redirects", r->redirects);
+    report_count("tried again", r->retries);
+    report_count("connections that broke", r->reconnects);
     if (r->last_error[0] != '\0') {
         printf("  last error: %s\n", r->last_error);
     }
 }
 
-static json_t *side_json(const struct histogram *h, uint64_t elapsed_ns)
+json_t *report_side_json(const struct histogram *h, uint64_t elapsed_ns)
 {
     return json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "ok", (json_int_t)h->count, "per_second",
         per_second(h->count, elapsed_ns), "p50_ms", ms(histogram_percentile(h, 50)), "p99_ms",
@@ -84,7 +82,7 @@ void report_json(const struct bench_options *o, const struct bench_result *r)
         distribution_name(o), "value_bytes", (int)o->value_bytes, "ratio", o->ratio, "seconds",
         (double)r->elapsed_ns / 1e9, "per_second",
         per_second(r->reads.count + r->writes.count, r->elapsed_ns), "writes",
-        side_json(&r->writes, r->elapsed_ns), "reads", side_json(&r->reads, r->elapsed_ns),
+        report_side_json(&r->writes, r->elapsed_ns), "reads", report_side_json(&r->reads, r->elapsed_ns),
         "longest_pause_ms", ms(r->longest_pause_ns), "misses", (json_int_t)r->misses, "unknown",
         (json_int_t)r->unknown, "unanswered", (json_int_t)r->unanswered, "errors", errors, "redirects",
         (json_int_t)r->redirects, "retries", (json_int_t)r->retries, "reconnects", (json_int_t)r->reconnects);

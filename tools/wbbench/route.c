@@ -1,6 +1,5 @@
 #include "tools/wbbench/route.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/slot.h"
@@ -9,31 +8,7 @@ bool route_init(struct route *r, const char *cluster)
 {
     memset(r, 0, sizeof *r);
     memset(r->leaders, ROUTE_NONE, sizeof r->leaders);
-    while (*cluster != '\0') {
-        size_t len = strcspn(cluster, ",");
-        if (len > 0 && route_node(r, bytes_of(cluster, len)) == ROUTE_NONE) {
-            return false;
-        }
-        cluster += len;
-        cluster += *cluster == ',';
-    }
-    return r->n_nodes > 0;
-}
-
-int route_node(struct route *r, struct bytes address)
-{
-    for (unsigned i = 0; i < r->n_nodes; i++) {
-        if (bytes_equal(bytes_from_text(r->addresses[i]), address)) {
-            return (int)i;
-        }
-    }
-    if (r->n_nodes == LIMIT_NODES || address.len == 0 || address.len >= ROUTE_ADDRESS_BYTES ||
-        memchr(address.data, '\0', address.len) != NULL) {
-        return ROUTE_NONE;
-    }
-    memcpy(r->addresses[r->n_nodes], address.data, address.len);
-    r->addresses[r->n_nodes][address.len] = '\0';
-    return (int)r->n_nodes++;
+    return node_list_init(&r->nodes, cluster);
 }
 
 static const char *address_of(const Wbrpc__TopologyReply *reply, uint64_t id)
@@ -56,7 +31,7 @@ bool route_learn(struct route *r, const Wbrpc__TopologyReply *reply)
     for (size_t i = 0; i < reply->n_groups; i++) {
         const char *address = address_of(reply, reply->groups[i]->leader_id);
         if (address != NULL && reply->groups[i]->group < r->group_count) {
-            r->leaders[reply->groups[i]->group] = (int8_t)route_node(r, bytes_from_text(address));
+            r->leaders[reply->groups[i]->group] = (int8_t)node_list_add(&r->nodes, bytes_from_text(address));
         }
     }
     return true;

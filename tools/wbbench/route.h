@@ -2,23 +2,19 @@
 #ifndef WB_TOOLS_WBBENCH_ROUTE_H
 #define WB_TOOLS_WBBENCH_ROUTE_H
 
-#include "proto/base/bytes.h"
 #include "proto/client.pb-c.h"
-#include "proto/limits.h"
+#include "tools/wbbench/node_list.h"
 
-enum { ROUTE_NONE = -1, ROUTE_ADDRESS_BYTES = 300 };
+enum { ROUTE_NONE = NODE_NONE };
 
 struct route {
-    unsigned n_nodes;
-    char addresses[LIMIT_NODES][ROUTE_ADDRESS_BYTES];
+    struct node_list nodes;
     uint32_t group_count;         /* 0: no topology yet */
-    int8_t leaders[LIMIT_GROUPS]; /* an index in addresses, or ROUTE_NONE */
+    int8_t leaders[LIMIT_GROUPS]; /* an index in nodes, or ROUTE_NONE */
 };
 
 /* Take the nodes of "HOST:PORT,HOST:PORT,...". False when there is none, or too many, or one is too long. */
 bool route_init(struct route *r, const char *cluster);
-/* The index of the node at @address, added when it is new; ROUTE_NONE when there is no room. */
-int route_node(struct route *r, struct bytes address);
 /* Learn from a node's answer. False when it makes no sense. */
 bool route_learn(struct route *r, const Wbrpc__TopologyReply *reply);
 /* The group of @key. Only after a topology. */

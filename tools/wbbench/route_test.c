@@ -43,8 +43,8 @@ static bool learn(uint32_t group_count, const uint64_t *leaders, size_t n)
 static void takes_a_list_of_nodes_and_each_once(void **state)
 {
     assert_true(route_init(&route, "a:1,b:1,,a:1,"));
-    assert_int_equal(route.n_nodes, 2);
-    assert_string_equal(route.addresses[1], "b:1");
+    assert_int_equal(route.nodes.n, 2);
+    assert_string_equal(route.nodes.addresses[1], "b:1");
     assert_false(route_init(&route, ""));
     assert_false(route_init(&route, ",,"));
     assert_false(route_init(&route, "a:1,b:1,c:1,d:1,e:1,f:1,g:1,h:1,i:1,j:1"));
@@ -54,10 +54,10 @@ static void learns_leaders_and_new_nodes(void **state)
 {
     assert_true(route_init(&route, "b:1"));
     assert_true(learn(3, (const uint64_t[]){1, 2, 3}, 3));
-    assert_string_equal(route.addresses[route.leaders[0]], "a:1");
+    assert_string_equal(route.nodes.addresses[route.leaders[0]], "a:1");
     assert_int_equal(route.leaders[1], 0);
-    assert_string_equal(route.addresses[route.leaders[2]], "c:1");
-    assert_int_equal(route.n_nodes, 3);
+    assert_string_equal(route.nodes.addresses[route.leaders[2]], "c:1");
+    assert_int_equal(route.nodes.n, 3);
 }
 
 static void an_unknown_leader_does_not_erase_a_known_one(void **state)
@@ -88,8 +88,8 @@ static void nonsense_is_refused(void **state)
         learn(2, (const uint64_t[]){1, 1, 1}, 3)); /* a leader of a group beyond the count is skipped */
     assert_int_equal(route.leaders[2], ROUTE_NONE);
     assert_false(learn(3, NULL, 0)); /* the count never changes */
-    assert_int_equal(route_node(&route, bytes_of("x\0y", 3)), ROUTE_NONE);
-    assert_int_equal(route_node(&route, bytes_of(NULL, 0)), ROUTE_NONE);
+    assert_int_equal(node_list_add(&route.nodes, bytes_of("x\0y", 3)), ROUTE_NONE);
+    assert_int_equal(node_list_add(&route.nodes, bytes_of(NULL, 0)), ROUTE_NONE);
 }
 
 static void keys_map_to_groups_by_their_slots(void **state)
