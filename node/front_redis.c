@@ -134,6 +134,7 @@ static void take_reset(struct redis_take *take)
     redis_forget_multi(take);
     take->conn->watch_epoch++;
     redis_client_reset(take->conn->client);
+    redis_count_multi(take->front, take->conn);
     struct resp_writer w = redis_writer(take);
     resp_simple(&w, "RESET");
     redis_answer(take);
@@ -178,7 +179,7 @@ static const struct session_command session_commands[] = {
     {"multi", redis_take_multi, TAKE_IN_MULTI},
     {"exec", redis_take_exec, TAKE_IN_MULTI | TAKE_WATCHED},
     {"discard", redis_take_discard, TAKE_IN_MULTI},
-    {"watch", redis_take_watch, TAKE_IN_MULTI},
+    {"watch", redis_take_watch, TAKE_IN_MULTI | TAKE_WATCHED},
     {"unwatch", redis_take_unwatch, TAKE_AT_ONCE},
     {"quit", take_quit, TAKE_IN_MULTI},
     {"reset", take_reset, TAKE_IN_MULTI},
@@ -201,7 +202,25 @@ static const struct session_command *find_session(const struct redis_command *co
     return NULL;
 }
 
-/* Must @command be held back? What looks at all keys in memory shall see what its connection wrote before. */
+/* So many keys, about, are looked at in one turn without a group, some ten milliseconds' work: a client may send
+ * thousands of such commands at once, and the node must lead its groups meanwhile. */
+enum { TURN_LOCAL_WORK_MAX = 20000 };
+
+static bool turn_is_full(const struct front_redis *f)
+{
+    return f->local_work > TURN_LOCAL_WORK_MAX;
+}
+
+/* Must @command be held back until the next turn? */
+static bool must_rest(
+    const struct front_redis *f, const struct redis_command *command, const struct session_command *session)
+{
+    bool cheap = command->local == NULL || (command->flags & REDIS_FAST) != 0;
+    return turn_is_full(f) && (!cheap || (session != NULL && session->take == redis_take_exec));
+}
+
+/* Must @command be held back? What looks at all keys in memory shall see what its connection wrote before; what looks
+ * at some must not overtake a WATCH, which may have to wait for a version. */
 static bool must_hold(
     const struct redis_conn *c, const struct redis_command *command, const struct session_command *session)
 {
@@ -209,6 +228,7 @@ static bool must_hold(
         return false; /* it is only queued */
     }
     unsigned when = session != NULL                                                    ? session->when
+                    : command->run != NULL                                             ? TAKE_WATCHED
                     : command->local != NULL && (command->flags & REDIS_READONLY) != 0 ? TAKE_QUIET
                                                                                        : TAKE_AT_ONCE;
     return ((when & TAKE_WATCHED) != 0 && c->watching > 0) ||
@@ -224,6 +244,14 @@ uint64_t redis_next_random(struct front_redis *f)
     return z ^ (z >> 31);
 }
 
+void redis_run_local(struct front_redis *f, struct redis_local_call *call)
+{
+    enum { BYTES_PER_KEY = 16 }; /* a reply costs, too */
+    size_t before = call->out->out->len;
+    call->command->local(call);
+    f->local_work += (call->out->out->len - before) / BYTES_PER_KEY;
+}
+
 static void take_local(struct redis_take *take)
 {
     struct resp_writer w = redis_writer(take);
@@ -234,7 +262,8 @@ static void take_local(struct redis_take *take)
         .view = redis_view(take->front),
         .out = &w,
         .random = redis_next_random(take->front)};
-    take->command->local(&call);
+    take->request->read_only = true;
+    redis_run_local(take->front, &call);
     redis_answer(take);
 }
 
@@ -342,7 +371,10 @@ static bool take(struct front_redis *f, struct redis_conn *c, struct resp_reques
         return true;
     }
     const struct session_command *session = find_session(t.command);
-    if (must_hold(c, t.command, session)) {
+    bool rest = must_rest(f, t.command, session);
+    if (rest || must_hold(c, t.command, session)) {
+        c->release |= rest;
+        f->release |= rest;
         client->skip_next = skipped;
         return false;
     }
@@ -415,11 +447,13 @@ static void release_due(struct front_redis *f)
             list_push_back(&now, it);
         }
     }
-    while (!list_empty(&now)) {
+    while (!list_empty(&now) && !turn_is_full(f)) {
         struct redis_conn *c = list_entry(list_pop_front(&now), struct redis_conn, link);
         list_push_back(&f->holding, &c->link);
         take_held(f, c);
     }
+    f->release |= !list_empty(&now);
+    list_splice_front(&f->holding, &now); /* those whose turn did not come are the first in the next */
 }
 
 /* ---- The turn ---- */
@@ -428,6 +462,7 @@ void front_redis_turn(struct front_redis *f, uint64_t now_ms)
 {
     f->now_ms = now_ms;
     f->view_fresh = false;
+    f->local_work = 0;
     if (f->release) {
         release_due(f);
     }

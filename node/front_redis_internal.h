@@ -23,6 +23,8 @@ struct redis_operation;
 
 /* A reply beyond this is refused: it would have to be held in memory as a whole. */
 enum { REDIS_REPLY_BYTES_MAX = 32 * 1024 * 1024 };
+/* What a transaction may cost, since nothing else is done meanwhile: see transaction_work. */
+enum { REDIS_EXEC_WORK_MAX_BYTES = 128 * 1024 * 1024 };
 /* What MULTI may queue for one connection. */
 enum { REDIS_MULTI_BYTES_MAX = 4 * 1024 * 1024, REDIS_WATCHED_MAX = 1024 };
 
@@ -35,9 +37,9 @@ struct redis_conn {
     uint64_t group_conn; /* what the groups know it by */
     struct list
         ops; /* of redis_operation.of_conn, oldest first; without those that only wait for the flush */
-    unsigned watching;    /* WATCH commands that are not answered yet */
+    unsigned watching;    /* WATCH commands that are not answered yet: at most one */
     uint64_t watch_epoch; /* another one when the watched keys were forgotten */
-    size_t multi_bytes;   /* as counted in front_redis.multi_bytes */
+    size_t multi_bytes; /* what it queues and watches, as counted in front_redis.multi_bytes */
     struct list held;     /* of struct held_request */
     struct list link;     /* in front_redis.holding while something is held */
     bool release;         /* what is held may go on in the next turn */
@@ -60,7 +62,9 @@ struct front_redis {
     uint64_t sequence;             /* of the newest operation */
     struct redis_waiting *waiting; /* of each group */
     uint32_t waiting_n;
-    size_t multi_bytes; /* queued by all connections */
+    size_t multi_bytes;    /* queued and watched by all connections */
+    size_t composed_bytes; /* of replies that are composed, and may not be told yet */
+    uint64_t local_work;   /* of commands without a group in this turn, in keys looked at, about */
     struct list holding;
     struct redis_node_view view;
     bool view_fresh; /* filled in this turn */
@@ -93,6 +97,8 @@ struct redis_operation {
     uint64_t random;
     uint64_t give_up_ms; /* when waiting for a leader ends; 0: it did not wait yet */
     uint64_t retry_ms;   /* not to be tried again before */
+    size_t composed;     /* as counted in front->composed_bytes */
+    bool crowded;        /* the last evaluation found no memory for its reply */
     struct list of_conn; /* in conn->ops */
     struct list link;    /* in waiting.ops */
     /* The end of what is not an ordinary command: composes the reply (@op->r has the outcome), and lets go of
@@ -117,6 +123,8 @@ uint64_t redis_next_random(struct front_redis *f);
 /* The end of every command: the reply is composed. */
 void redis_say(struct resp_request *request, bool silent);
 struct resp_writer redis_writer(const struct redis_take *take);
+/* Run a local command, and count what it costs. */
+void redis_run_local(struct front_redis *f, struct redis_local_call *call);
 /* The end of a command that needs no group: the reply is composed. */
 void redis_answer(struct redis_take *take);
 void redis_refuse(struct redis_take *take, const char *error);
@@ -131,8 +139,11 @@ extern const char redis_cluster_down[];
 struct redis_operation *redis_operation_create(struct redis_take *take, uint16_t slot, enum group_op kind);
 /* Give it to its group, or let it wait for a leader, or answer it. */
 void redis_operation_begin(struct redis_operation *op);
-/* It needs no group after all, and its reply is composed. */
-void redis_operation_answer(struct redis_operation *op);
+/* It needs no group after all: it ends with @status, and with OK its reply is composed. */
+void redis_operation_answer(struct redis_operation *op, enum status status);
+/* The end of each evaluation, which came to @status: is there memory for the reply that it composed? What must be
+ * proved before it is told waits, and the server knows of it only when it comes. */
+enum status redis_operation_composed(struct redis_operation *op, enum status status);
 /* Does another node lead the group of @slot, as far as we know? Then it is said. (READONLY may let a command
  * that reads stay here all the same.) */
 bool redis_moved(struct front_redis *f, uint16_t slot, struct resp_writer *w);
@@ -148,8 +159,10 @@ void redis_stop_waiting(struct front_redis *f);
 /* Find the keys of a command in its arguments, and their slot. Returns their number (at least 1), and where
  * they are in *@at (in the arena, or @few). 0: it was rejected. */
 uint32_t redis_find_keys(struct redis_take *take, const uint32_t **at, uint32_t few[8], uint16_t *slot);
-/* Name the keys of @uses (which it sorts) to @op, each once. */
-void redis_name_keys(struct redis_operation *op, struct redis_key_use *uses, uint32_t n);
+/* Sort @uses, and make those of one key one. Returns how many are left. */
+uint32_t redis_merge_keys(struct redis_key_use *uses, uint32_t n);
+/* Name the keys of @uses, which are merged, to @op. */
+void redis_name_keys(struct redis_operation *op, const struct redis_key_use *uses, uint32_t n);
 /* Run one command of a transaction. TOO_BIG: the reply would be. */
 enum status redis_run(struct redis_operation *op, const struct redis_command *command,
     const struct bytes *args, uint32_t n, struct transaction *t, struct resp_writer *w);
@@ -165,7 +178,8 @@ void redis_abort_exec(struct redis_take *take);
 /* Put the command behind the others of its transaction. */
 void redis_queue(struct redis_take *take);
 void redis_forget_multi(struct redis_take *take);
-/* The connection's count of what it has queued goes back to nothing. */
+/* What the connection queues and watches is another amount now; or nothing any more. */
+void redis_count_multi(struct front_redis *f, struct redis_conn *c);
 void redis_uncount_multi(struct front_redis *f, struct redis_conn *c);
 
 /* ---- front_redis_own.c: WB.* ---- */

@@ -57,7 +57,24 @@ static int compare_uses(const void *a, const void *b)
     return bytes_compare(((const struct redis_key_use *)a)->key, ((const struct redis_key_use *)b)->key);
 }
 
-void redis_name_keys(struct redis_operation *op, struct redis_key_use *uses, uint32_t n)
+uint32_t redis_merge_keys(struct redis_key_use *uses, uint32_t n)
+{
+    if (n < 2) {
+        return n;
+    }
+    uint32_t different = 1;
+    qsort(uses, n, sizeof *uses, compare_uses);
+    for (uint32_t i = 1; i < n; i++) {
+        if (bytes_equal(uses[different - 1].key, uses[i].key)) {
+            uses[different - 1].blind &= uses[i].blind; /* looked at by one of them, it must be known */
+        } else {
+            uses[different++] = uses[i];
+        }
+    }
+    return different;
+}
+
+void redis_name_keys(struct redis_operation *op, const struct redis_key_use *uses, uint32_t n)
 {
     if (n == 1) {
         op->key = uses[0].key;
@@ -69,39 +86,17 @@ void redis_name_keys(struct redis_operation *op, struct redis_key_use *uses, uin
     }
     struct bytes *keys = arena_alloc(&op->request->arena, n * sizeof *keys);
     bool *blind = arena_alloc(&op->request->arena, n * sizeof *blind);
-    uint32_t different = 0;
-    qsort(uses, n, sizeof *uses, compare_uses);
     for (uint32_t i = 0; i < n; i++) {
-        if (different > 0 && bytes_equal(keys[different - 1], uses[i].key)) {
-            blind[different - 1] &= uses[i].blind; /* looked at by one of them, it must be known */
-        } else {
-            keys[different] = uses[i].key;
-            blind[different++] = uses[i].blind;
-        }
+        keys[i] = uses[i].key;
+        blind[i] = uses[i].blind;
     }
     op->r.keys = keys;
     op->r.blind = blind;
-    op->r.n = different;
+    op->r.n = n;
 }
 
-/* About so many bytes HRANDFIELD replies with when it may tell a field more than once. */
-static uint64_t drawn_bytes(struct transaction *t, const struct bytes *args, uint32_t n)
-{
-    enum { FRAMING_BYTES = 16 };
-    int64_t count;
-    struct transaction_value v;
-    transaction_get(t, args[1], &v);
-    if (v.value == NULL || v.type != VALUE_HASH || n < 3 || !redis_parse_integer(args[2], &count) ||
-        count >= 0) {
-        return 0;
-    }
-    uint64_t each = v.value->len / fields_count(value_bytes(v.value)) + FRAMING_BYTES;
-    uint64_t draws = (uint64_t)0 - (uint64_t)count;
-    return draws > REDIS_REPLY_BYTES_MAX ? draws : draws * each;
-}
-
-/* There are two commands whose replies can be far larger than what is asked and what is kept: they tell the
- * same again and again. */
+/* A reply can be far larger than what is asked and what is kept, when it tells the same again and again. (Hashes'
+ * commands look at that themselves.) */
 static bool reply_fits(const struct redis_command *command, const struct bytes *args, uint32_t n,
     struct transaction *t, uint64_t composed)
 {
@@ -111,8 +106,6 @@ static bool reply_fits(const struct redis_command *command, const struct bytes *
             transaction_get(t, args[i], &v);
             composed += v.value != NULL && v.type == VALUE_STRING ? v.value->len : 0;
         }
-    } else if (command->run == redis_hrandfield) {
-        composed += drawn_bytes(t, args, n);
     }
     return composed <= REDIS_REPLY_BYTES_MAX;
 }
@@ -134,7 +127,8 @@ static enum status evaluate(struct group_request *r, struct transaction *t)
     struct redis_operation *op = list_entry(r, struct redis_operation, r);
     struct resp_writer w = {.out = &op->request->reply, .protocol = op->protocol};
     buf_clear(w.out);
-    return redis_run(op, op->command, op->request->args, op->request->n, t, &w);
+    enum status status = redis_run(op, op->command, op->request->args, op->request->n, t, &w);
+    return redis_operation_composed(op, status);
 }
 
 void redis_take_keyed(struct redis_take *take)
@@ -158,6 +152,6 @@ void redis_take_keyed(struct redis_take *take)
     struct redis_operation *op = redis_operation_create(take, slot, GROUP_TRANSACTION);
     op->r.evaluate = evaluate;
     op->r.read_only = (take->command->flags & REDIS_WRITE) == 0;
-    redis_name_keys(op, uses, n);
+    redis_name_keys(op, uses, redis_merge_keys(uses, n));
     redis_operation_begin(op);
 }

@@ -26,30 +26,31 @@ void redis_uncount_multi(struct front_redis *f, struct redis_conn *c)
     c->multi_bytes = 0;
 }
 
-static void count_multi(struct front_redis *f, struct redis_conn *c)
+void redis_count_multi(struct front_redis *f, struct redis_conn *c)
 {
-    size_t bytes = c->client->multi_arena.bytes;
+    size_t bytes = c->client->multi_arena.bytes + c->client->watch_arena.bytes;
     f->multi_bytes += bytes - c->multi_bytes;
     c->multi_bytes = bytes;
 }
 
 void redis_forget_multi(struct redis_take *take)
 {
-    redis_uncount_multi(take->front, take->conn);
     redis_client_end_multi(take->conn->client);
+    redis_count_multi(take->front, take->conn);
 }
 
-static void forget_watched(struct redis_conn *c)
+static void forget_watched(struct redis_take *take)
 {
-    c->watch_epoch++;
-    redis_client_unwatch(c->client);
+    take->conn->watch_epoch++;
+    redis_client_unwatch(take->conn->client);
+    redis_count_multi(take->front, take->conn);
 }
 
 /* The end of a transaction that is not executed. */
 static void discard(struct redis_take *take)
 {
     redis_forget_multi(take);
-    forget_watched(take->conn);
+    forget_watched(take);
 }
 
 void redis_take_multi(struct redis_take *take)
@@ -95,16 +96,9 @@ static bool keys_are_here(struct redis_take *take)
     return false;
 }
 
-static bool has_room(struct redis_take *take)
+/* Is there room to keep @bytes more for the connection? */
+static bool has_room(struct redis_take *take, size_t bytes)
 {
-    size_t bytes = sizeof(struct redis_queued) + take->request->n * sizeof(struct bytes);
-    for (uint32_t i = 0; i < take->request->n; i++) {
-        bytes += take->request->args[i].len;
-    }
-    if (take->conn->multi_bytes + bytes > REDIS_MULTI_BYTES_MAX) {
-        redis_reject(take, "ERR the transaction is too big: at most 4 MiB of commands are possible");
-        return false;
-    }
     if (take->front->multi_bytes + bytes > take->front->config.multi_bytes_max) {
         redis_reject(
             take, "OOM command not allowed: the transactions of all connections take too much memory");
@@ -113,11 +107,24 @@ static bool has_room(struct redis_take *take)
     return true;
 }
 
+static bool fits_queue(struct redis_take *take)
+{
+    size_t bytes = sizeof(struct redis_queued) + take->request->n * sizeof(struct bytes);
+    for (uint32_t i = 0; i < take->request->n; i++) {
+        bytes += take->request->args[i].len;
+    }
+    if (take->conn->client->multi_arena.bytes + bytes > REDIS_MULTI_BYTES_MAX) {
+        redis_reject(take, "ERR the transaction is too big: at most 4 MiB of commands are possible");
+        return false;
+    }
+    return has_room(take, bytes);
+}
+
 void redis_queue(struct redis_take *take)
 {
     struct redis_client *client = take->conn->client;
     const struct resp_request *request = take->request;
-    if (!keys_are_here(take) || !has_room(take)) {
+    if (!keys_are_here(take) || !fits_queue(take)) {
         return;
     }
     struct redis_queued *q = arena_alloc(&client->multi_arena, sizeof *q);
@@ -137,7 +144,7 @@ void redis_queue(struct redis_take *take)
     }
     client->queue_last = q;
     client->queued++;
-    count_multi(take->front, take->conn);
+    redis_count_multi(take->front, take->conn);
     struct resp_writer w = redis_writer(take);
     resp_simple(&w, "QUEUED");
     redis_answer(take);
@@ -176,6 +183,27 @@ static void exec_release(struct exec *e, struct front_redis *f)
     arena_deinit(&e->watch_arena);
 }
 
+/* A key that is looked at without a group is about as much work as so many bytes of a hash. */
+enum { LOCAL_WORK_BYTES = 1024 };
+
+static void exec_local(
+    struct redis_operation *op, const struct redis_queued *q, struct transaction *t, struct resp_writer *w)
+{
+    uint64_t before = op->front->local_work;
+    struct redis_local_call call = {.command = q->command,
+        .args = q->args,
+        .n = q->n,
+        .client = op->conn->client,
+        .view = redis_view(op->front),
+        .out = w,
+        .random = op->random};
+    redis_run_local(op->front, &call);
+    w->protocol = op->conn->client->protocol; /* HELLO may have changed it */
+    if (t != NULL) {
+        transaction_add_work(t, (op->front->local_work - before) * LOCAL_WORK_BYTES);
+    }
+}
+
 static enum status exec_one(
     struct redis_operation *op, const struct redis_queued *q, struct transaction *t, struct resp_writer *w)
 {
@@ -187,50 +215,39 @@ static enum status exec_one(
         resp_simple(w, "OK"); /* UNWATCH: EXEC has forgotten them anyway */
         return STATUS_OK;
     }
-    struct redis_local_call call = {.command = command,
-        .args = q->args,
-        .n = q->n,
-        .client = op->conn->client,
-        .view = redis_view(op->front),
-        .out = w,
-        .random = op->random};
-    command->local(&call);
-    w->protocol = op->conn->client->protocol; /* HELLO may have changed it */
+    exec_local(op, q, t, w);
     return STATUS_OK;
 }
 
-/* Was one of the watched keys written since? */
-static enum status compare_watched(const struct exec *e, struct transaction *t, bool *changed)
+/* Was one of the watched keys written since? A version that is not known yet was known to nobody who watches. */
+static bool was_changed(const struct exec *e, struct transaction *t)
 {
-    *changed = false;
+    bool changed = false;
     for (const struct redis_watched *w = e->watched; w != NULL; w = w->next) {
         struct transaction_value v;
         transaction_get(t, w->key, &v);
-        if (!v.version_known) {
-            return STATUS_AGAIN;
-        }
-        *changed |= v.version != w->version;
+        changed |= !v.version_known || v.version != w->version;
     }
-    return STATUS_OK;
+    return changed;
 }
 
 /* @t may be NULL when no command has a key. */
 static enum status exec_all(struct redis_operation *op, const struct exec *e, struct transaction *t)
 {
     struct resp_writer w = {.out = &op->request->reply, .protocol = op->protocol};
-    bool changed;
+    enum status status = STATUS_OK;
+    uint64_t local_before = op->front->local_work;
     buf_clear(w.out);
-    enum status status = compare_watched(e, t, &changed);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (changed) {
+    if (was_changed(e, t)) {
         resp_null_array(&w);
         return STATUS_OK;
     }
     resp_array(&w, e->queued);
     for (const struct redis_queued *q = e->queue; q != NULL && status == STATUS_OK; q = q->next) {
-        status = w.out->len > REDIS_REPLY_BYTES_MAX ? STATUS_TOO_BIG : exec_one(op, q, t, &w);
+        uint64_t work = t != NULL ? transaction_work(t)
+                                  : (op->front->local_work - local_before) * LOCAL_WORK_BYTES;
+        bool too_big = w.out->len > REDIS_REPLY_BYTES_MAX || work > REDIS_EXEC_WORK_MAX_BYTES;
+        status = too_big ? STATUS_TOO_BIG : exec_one(op, q, t, &w);
     }
     return status;
 }
@@ -238,7 +255,7 @@ static enum status exec_all(struct redis_operation *op, const struct exec *e, st
 static enum status evaluate_exec(struct group_request *r, struct transaction *t)
 {
     struct redis_operation *op = list_entry(r, struct redis_operation, r);
-    return exec_all(op, op->own, t);
+    return redis_operation_composed(op, exec_all(op, op->own, t));
 }
 
 static bool end_exec(struct redis_operation *op, struct resp_writer *w)
@@ -248,7 +265,7 @@ static bool end_exec(struct redis_operation *op, struct resp_writer *w)
     return false;
 }
 
-/* The keys of all of @e. Returns how many (they are in *@uses), or UINT32_MAX: of different slots. */
+/* The keys of all of @e. Returns how many (they are in *@uses, merged), or UINT32_MAX: of different slots. */
 static uint32_t exec_keys(
     struct redis_take *take, const struct exec *e, struct redis_key_use **uses, uint16_t *slot)
 {
@@ -280,7 +297,7 @@ static uint32_t exec_keys(
         }
         *slot = its;
     }
-    return n;
+    return redis_merge_keys(all, n);
 }
 
 static bool exec_reads_only(const struct exec *e)
@@ -298,9 +315,9 @@ static void exec_here(struct redis_take *take, struct exec *e)
 {
     struct redis_operation *op = redis_operation_create(take, 0, GROUP_WAIT);
     op->own = e;
-    exec_all(op, e, NULL);
+    enum status status = exec_all(op, e, NULL);
     exec_release(e, take->front);
-    redis_operation_answer(op);
+    redis_operation_answer(op, status);
 }
 
 void redis_take_exec(struct redis_take *take)
@@ -395,6 +412,9 @@ static void add_watched(struct redis_client *client, struct bytes key, uint64_t 
 static bool end_watch(struct redis_operation *op, struct resp_writer *w)
 {
     (void)w;
+    if (op->conn->closed) {
+        return false;
+    }
     struct redis_conn *c = op->conn;
     const struct watch *watch = op->own;
     c->watching--;
@@ -405,6 +425,7 @@ static bool end_watch(struct redis_operation *op, struct resp_writer *w)
         for (uint32_t i = 0; i < op->r.n; i++) {
             add_watched(c->client, op->r.keys[i], watch->versions[i]);
         }
+        redis_count_multi(op->front, c);
     }
     return false;
 }
@@ -428,8 +449,13 @@ void redis_take_watch(struct redis_take *take)
         return;
     }
     struct redis_key_use *uses = arena_alloc(&take->request->arena, n * sizeof *uses);
+    size_t bytes = n * sizeof(struct redis_watched);
     for (uint32_t i = 0; i < n; i++) {
         uses[i] = (struct redis_key_use){.key = take->request->args[at[i]]};
+        bytes += uses[i].key.len;
+    }
+    if (!has_room(take, bytes)) {
+        return;
     }
     struct redis_operation *op = redis_operation_create(take, slot, GROUP_TRANSACTION);
     struct watch *watch = arena_alloc(&take->request->arena, sizeof *watch);
@@ -439,13 +465,13 @@ void redis_take_watch(struct redis_take *take)
     op->end = end_watch;
     op->r.evaluate = evaluate_watch;
     op->r.read_only = true;
-    redis_name_keys(op, uses, n);
+    redis_name_keys(op, uses, redis_merge_keys(uses, n));
     c->watching++;
     redis_operation_begin(op);
 }
 
 void redis_take_unwatch(struct redis_take *take)
 {
-    forget_watched(take->conn);
+    forget_watched(take);
     answer_ok(take);
 }

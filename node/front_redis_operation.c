@@ -12,8 +12,8 @@ enum { RETRY_MS = 10 };
 
 const char redis_cluster_down[] = "CLUSTERDOWN The cluster is down";
 
-/* What went wrong, as clients read it. @message: NULL, or what to do. */
-static void write_status(struct resp_writer *w, enum status status, const char *message)
+/* What went wrong, as clients read it. @message: NULL, or what to do. @crowded: there was no memory for the reply. */
+static void write_status(struct resp_writer *w, enum status status, const char *message, bool crowded)
 {
     char code[32];
     size_t n = 0;
@@ -24,7 +24,9 @@ static void write_status(struct resp_writer *w, enum status status, const char *
     }
     code[n] = '\0';
     const char *text = status_text(status);
-    if (status == STATUS_OVERLOADED) {
+    if (status == STATUS_OVERLOADED && crowded) {
+        resp_error(w, "OOM command not allowed: the replies that wait take too much memory; nothing was done");
+    } else if (status == STATUS_OVERLOADED) {
         /* The word that clients know. */
         resp_error_of(w, "OOM command not allowed: %s%s%s", text, message != NULL ? ": " : "",
             message != NULL ? message : "");
@@ -85,14 +87,38 @@ static void finish(struct redis_operation *op)
     struct resp_request *request = op->request;
     bool silent = op->silent;
     list_remove(&op->of_conn);
+    f->composed_bytes -= op->composed;
     release_held(f, c);
     redis_say(request, silent);
     redis_conn_unref(c);
 }
 
-void redis_operation_answer(struct redis_operation *op)
+void redis_operation_answer(struct redis_operation *op, enum status status)
 {
+    if (status != STATUS_OK) {
+        struct resp_writer w = {.out = &op->request->reply, .protocol = op->protocol};
+        buf_clear(w.out);
+        write_status(&w, status, NULL, false);
+    }
     finish(op);
+}
+
+enum status redis_operation_composed(struct redis_operation *op, enum status status)
+{
+    enum { SMALL_BYTES = 1024 }; /* what everybody may have */
+    struct front_redis *f = op->front;
+    struct buf *reply = &op->request->reply;
+    f->composed_bytes -= op->composed; /* what others' take */
+    op->composed = 0;
+    op->crowded = false;
+    if (status == STATUS_OK && reply->len > SMALL_BYTES && f->composed_bytes > f->config.multi_bytes_max) {
+        buf_deinit(reply);
+        op->crowded = true;
+        return STATUS_OVERLOADED;
+    }
+    op->composed = reply->cap;
+    f->composed_bytes += op->composed;
+    return status;
 }
 
 /* It ends with @status: its own end is told as well. */
@@ -220,7 +246,7 @@ static void done(struct group_request *r)
         buf_clear(&op->request->reply);
     }
     if ((op->end == NULL || !op->end(op, &w)) && r->status != STATUS_OK) {
-        write_status(&w, r->status, r->message);
+        write_status(&w, r->status, r->message, op->crowded);
     }
     finish(op);
 }
@@ -262,6 +288,7 @@ void redis_operation_begin(struct redis_operation *op)
     struct front_redis *f = op->front;
     struct group *g = f->config.ops->group(f->config.data, op->group);
     bool leads = group_leads(g);
+    op->request->read_only = op->r.op != GROUP_TRANSACTION || op->r.read_only;
     op->r.stale = op->r.op == GROUP_TRANSACTION && op->r.read_only && op->conn->client->readonly && !leads;
     if (f->closing) {
         const struct redis_view_node *to = leads ? NULL : other_leader(f, op->group);

@@ -88,12 +88,7 @@ void redis_bench_deinit(struct redis_bench *b)
     front_redis_stop(b->front);
     redis_bench_disconnect(b, b->conn);
     fixture_depose(&b->f);
-    for (unsigned i = 0; i < b->calls_n; i++) {
-        struct redis_call_of_test *call = b->calls[i];
-        assert_true(call->done);
-        buf_deinit(&call->reply);
-        free(call);
-    }
+    redis_bench_forget(b);
     front_redis_destroy(b->front);
     fixture_deinit(&b->f);
 }
@@ -172,6 +167,17 @@ void redis_bench_pass(struct redis_bench *b, uint64_t ms)
 {
     b->f.now_ms += ms;
     redis_bench_turn(b);
+}
+
+void redis_bench_forget(struct redis_bench *b)
+{
+    for (unsigned i = 0; i < b->calls_n; i++) {
+        struct redis_call_of_test *call = b->calls[i];
+        assert_true(call->done);
+        buf_deinit(&call->reply);
+        free(call);
+    }
+    b->calls_n = 0;
 }
 
 const char *redis_bench_ask(struct redis_bench *b, void *conn, const char *words)

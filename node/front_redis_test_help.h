@@ -51,6 +51,8 @@ struct redis_call_of_test *redis_bench_send_args(
 void redis_bench_turn(struct redis_bench *b);
 void redis_bench_settle(struct redis_bench *b);
 void redis_bench_pass(struct redis_bench *b, uint64_t ms);
+/* Forget all calls, which must be done: there is room for CALLS_MAX again. */
+void redis_bench_forget(struct redis_bench *b);
 /* Send, settle: its reply. It must be there. */
 const char *redis_bench_ask(struct redis_bench *b, void *conn, const char *words);
 /* The same on `conn`, with the reply that must come. */

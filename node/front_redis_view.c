@@ -50,6 +50,7 @@ struct client_visit {
     void (*visit)(void *visit_data, const struct redis_view_client *client);
     void *visit_data;
     uint64_t now_ms;
+    uint64_t n;
 };
 
 static uint64_t seconds_since(uint64_t now_ms, uint64_t then_ms)
@@ -59,7 +60,8 @@ static uint64_t seconds_since(uint64_t now_ms, uint64_t then_ms)
 
 static void visit_conn(void *data, const struct resp_conn_info *info)
 {
-    const struct client_visit *v = data;
+    struct client_visit *v = data;
+    v->n++;
     const struct redis_conn *c = info->client;
     const struct redis_view_client client = {
         .client = c->client,
@@ -77,11 +79,13 @@ static void visit_conn(void *data, const struct resp_conn_info *info)
 static void each_client(
     void *data, void (*visit)(void *visit_data, const struct redis_view_client *client), void *visit_data)
 {
-    const struct front_redis *f = data;
+    enum { KEYS_PER_CLIENT = 4 }; /* its line is longer */
+    struct front_redis *f = data;
     struct client_visit v = {.visit = visit, .visit_data = visit_data, .now_ms = clock_boot_ms()};
     if (f->server != NULL) {
         resp_server_each(f->server, visit_conn, &v);
     }
+    f->local_work += v.n * KEYS_PER_CLIENT;
 }
 
 /* ---- Keys ---- */
@@ -95,11 +99,13 @@ struct key_visit {
     void (*visit)(void *visit_data, struct bytes key, uint8_t type);
     void *visit_data;
     uint64_t stamp_ms;
+    uint64_t looked;
 };
 
 static void visit_entry(void *data, const struct state_entry *e)
 {
     struct key_visit *v = data;
+    v->looked++;
     if (!e->stale && (e->expires_at_ms == 0 || e->expires_at_ms > v->stamp_ms)) {
         v->visit(v->visit_data, state_entry_key(e), e->type);
     }
@@ -128,7 +134,8 @@ static uint64_t nth_shown(const struct front_redis *f, uint64_t n, bool all)
 static uint64_t scan(void *data, uint64_t cursor, uint32_t looks, bool all,
     void (*visit)(void *visit_data, struct bytes key, uint8_t type), void *visit_data)
 {
-    const struct front_redis *f = data;
+    enum { PLACES_PER_KEY = 64 }; /* an empty place of the table is passed quickly */
+    struct front_redis *f = data;
     uint64_t tag = cursor & ((1 << GROUP_BITS) - 1);
     /* A number that is no cursor of ours is somewhere in one of the groups: RANDOMKEY begins so. */
     uint64_t group = tag == 0 ? 0 : tag <= f->config.group_count ? tag - 1 : nth_shown(f, tag, all);
@@ -142,6 +149,7 @@ static uint64_t scan(void *data, uint64_t cursor, uint32_t looks, bool all,
     const struct state *s = group_state(group_at(f, (uint32_t)group));
     struct key_visit v = {.visit = visit, .visit_data = visit_data, .stamp_ms = s->stamp_ms};
     at = state_scan(s, at, looks, visit_entry, &v);
+    f->local_work += v.looked + looks / PLACES_PER_KEY;
     if (at == 0) {
         do {
             group++;

@@ -260,7 +260,8 @@ static struct list *overtakable_of(struct group *g, const struct group_request *
     return &g->overtakable[r->conn_id % GROUP_OVERTAKABLE_LISTS];
 }
 
-/* An earlier request of @r's connection, of several keys, that waited for loads and is not evaluated yet. */
+/* An earlier request of @r's connection that is not evaluated yet, and that waits for the loads of several keys, or
+ * behind one that does. */
 static struct group_request *earlier_of_many(struct group *g, const struct group_request *r)
 {
     const struct list *all = overtakable_of(g, r);
@@ -311,15 +312,17 @@ bool group_wait_misses(struct group *g, struct group_request *r)
         r->loaded = true;
         g->misses += needed;
         group_move(r, AT_WAIT_LOAD, &g->loading);
-        if (r->n > 1 && list_empty(&r->overtakable)) {
-            list_push_back(overtakable_of(g, r), &r->overtakable);
-        }
     } else if (earlier != NULL) {
         wait_behind(g, r, earlier);
     } else {
         list_remove(&r->overtakable);
+        return false;
     }
-    return missing || earlier != NULL;
+    /* Who waits for one key only needs no such care: the later ones find that key's load. */
+    if ((r->n > 1 || earlier != NULL) && list_empty(&r->overtakable)) {
+        list_push_back(overtakable_of(g, r), &r->overtakable);
+    }
+    return true;
 }
 
 void group_growth(const struct group *g, struct bytes key, size_t len, uint64_t *bytes, uint64_t *entries)

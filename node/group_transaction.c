@@ -21,6 +21,7 @@ struct write {
     struct bytes key; /* the request's */
     struct value *value; /* a reference; NULL: deleted */
     uint8_t type;
+    bool put; /* it was there for a moment at least */
     uint64_t expires_at_ms;
     uint32_t next; /* in its bucket: index + 1; 0: none */
 };
@@ -84,7 +85,8 @@ static void grow(struct transaction *t)
 }
 
 /* Takes over the reference to @value. */
-static void note(struct transaction *t, struct bytes key, struct value *value, uint8_t type, uint64_t expires_at_ms)
+static struct write *note(
+    struct transaction *t, struct bytes key, struct value *value, uint8_t type, uint64_t expires_at_ms)
 {
     CHECK(!t->request->read_only && !t->stale);
     struct write *w = find(t, key);
@@ -104,6 +106,7 @@ static void note(struct transaction *t, struct bytes key, struct value *value, u
     w->value = value;
     w->type = type;
     w->expires_at_ms = expires_at_ms;
+    return w;
 }
 
 void transaction_put(
@@ -116,10 +119,11 @@ void transaction_put(
     }
     if (expires_at_ms != 0 && expires_at_ms <= t->stamp_ms) {
         value_unref(value);
-        transaction_delete(t, key);
-    } else {
-        note(t, key, value, type, expires_at_ms);
+        value = NULL;
+        type = VALUE_STRING;
+        expires_at_ms = 0;
     }
+    note(t, key, value, type, expires_at_ms)->put = true;
 }
 
 void transaction_delete(struct transaction *t, struct bytes key)
@@ -233,11 +237,11 @@ static void end(struct transaction *t)
 }
 
 /* A delete of what is known not to be there changes nothing. If it is not there because of a delete in flight, that
- * must come true first. */
+ * must come true first. What was put and is gone again is written all the same: who watches the key shall see it. */
 static bool changes_nothing(struct transaction *t, const struct write *w)
 {
     struct group_current c;
-    if (w->value != NULL || !group_current(t->group, w->key, t->stamp_ms, &c) || c.now.value != NULL) {
+    if (w->value != NULL || w->put || !group_current(t->group, w->key, t->stamp_ms, &c) || c.now.value != NULL) {
         return false;
     }
     t->seen = c.pending == NULL ? t->seen : group_newer(t->seen, c.pending->proposal);

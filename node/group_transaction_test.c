@@ -178,8 +178,13 @@ static void a_delete_of_what_is_not_there_writes_nothing(void **state)
     set_now(&f, "a", "1");
     run_now(&f, "a", "del a", "");
     unsigned before = f.proposals;
-    run_now(&f, "a", "del a; put a 2; del a", "");
+    run_now(&f, "a", "del a; del a", "");
     assert_int_equal(f.proposals, before);
+    /* who watches the key shall see that it was written */
+    uint64_t version = entry(&f, "a")->version;
+    run_now(&f, "a", "del a; put a 2; del a", "");
+    assert_int_equal(f.proposals, ++before);
+    assert_true(entry(&f, "a")->version > version);
     /* of a blind key nobody knows */
     run_now(&f, "!b", "del b", "");
     assert_int_equal(f.proposals, before + 1);
@@ -394,6 +399,30 @@ static void nobody_of_its_connection_overtakes_one_that_waits_for_a_load(void **
     fixture_deinit(&f);
 }
 
+/* The last one's key is known before the second one is evaluated, which writes it. */
+static void nobody_overtakes_those_that_wait_behind_either(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, 0, false, true);
+    struct script *both = begin(&f, "a b", "get a; get b", 1);
+    struct script *write = begin(&f, "!k", "put k new", 1);
+    struct script *read = begin(&f, "k", "get k", 1);
+    struct script *del = begin(&f, "k x", "get k; del k; del x", 1);
+    struct script *last = begin(&f, "k", "get k", 1);
+    settle(&f);
+    assert_int_equal(f.load_keys, 4);
+    loader_answer(&f, "a", "1", 0); /* the others have no rows */
+    settle(&f);
+    settle(&f);
+    assert_end(both, STATUS_OK, "1 - ");
+    assert_end(write, STATUS_OK, "");
+    assert_end(read, STATUS_OK, "new ");
+    assert_end(del, STATUS_OK, "new ");
+    assert_end(last, STATUS_OK, "- ");
+    fixture_deinit(&f);
+}
+
 static void waiting_behind_ends_when_the_load_fails(void **state)
 {
     (void)state;
@@ -557,6 +586,7 @@ int main(void)
         cmocka_unit_test(a_follower_shows_what_it_has),
         cmocka_unit_test(a_write_in_the_log_is_unknown_when_the_office_ends),
         cmocka_unit_test(nobody_of_its_connection_overtakes_one_that_waits_for_a_load),
+        cmocka_unit_test(nobody_overtakes_those_that_wait_behind_either),
         cmocka_unit_test(waiting_behind_ends_when_the_load_fails),
         cmocka_unit_test(the_value_of_a_hash_is_no_answer_to_who_knows_texts_only),
         cmocka_unit_test(thousands_of_keys_are_found_again),

@@ -53,7 +53,22 @@ static bool match_one(struct bytes pattern, size_t *at, uint8_t byte)
     }
 }
 
+const char redis_error_glob[] = "ERR the pattern takes too long to compare: use a simpler one";
+
 bool redis_glob(struct bytes pattern, struct bytes text)
+{
+    uint64_t steps = UINT64_MAX;
+    return redis_glob_within(pattern, text, &steps);
+}
+
+/* So many bytes more were compared. False: that was too much. */
+static bool pay(uint64_t *steps, size_t bytes)
+{
+    *steps -= *steps < bytes ? *steps : bytes;
+    return *steps > 0;
+}
+
+bool redis_glob_within(struct bytes pattern, struct bytes text, uint64_t *steps)
 {
     size_t p = 0, t = 0;
     bool star = false;
@@ -66,7 +81,14 @@ bool redis_glob(struct bytes pattern, struct bytes text)
             if (p == pattern.len) {
                 return true;
             }
-        } else if (p < pattern.len && match_one(pattern, &p, text.data[t])) {
+            continue;
+        }
+        size_t before = p;
+        bool matches = p < pattern.len && match_one(pattern, &p, text.data[t]);
+        if (!pay(steps, 1 + p - before)) {
+            return false;
+        }
+        if (matches) {
             t++;
         } else if (star) {
             p = star_p;

@@ -163,6 +163,25 @@ static void many_stars_do_not_multiply(void **state)
     assert_true(redis_glob(bytes_of(pattern, 401), bytes_of(text, sizeof text)));
 }
 
+static void a_pattern_may_cost_only_so_much(void **state)
+{
+    static char pattern[1003], text[1000];
+    memset(pattern, 'x', sizeof pattern);
+    memcpy(pattern, "*[", 2);
+    memcpy(pattern + 1001, "]b", 2);
+    memset(text, 'a', sizeof text);
+    /* each byte of the text is looked for among 999 */
+    uint64_t steps = 2100 * 1000;
+    assert_false(redis_glob_within(bytes_of(pattern, 1003), bytes_of(text, 1000), &steps));
+    assert_in_range(steps, 1000 * 1000, 1200 * 1000);
+    text[998] = 'x';
+    text[999] = 'b';
+    assert_true(redis_glob_within(bytes_of(pattern, 1003), bytes_of(text, 1000), &steps));
+    assert_false(redis_glob_within(bytes_of(pattern, 1003), bytes_of(text, 1000), &steps));
+    assert_int_equal(steps, 0);
+    assert_true(redis_glob(bytes_of(pattern, 1003), bytes_of(text, 1000)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +193,7 @@ int main(void)
         cmocka_unit_test(only_the_empty_pattern_matches_the_empty_text),
         cmocka_unit_test(ranges_are_of_signed_bytes),
         cmocka_unit_test(many_stars_do_not_multiply),
+        cmocka_unit_test(a_pattern_may_cost_only_so_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

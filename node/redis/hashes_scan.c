@@ -129,15 +129,21 @@ void redis_hscan(struct redis_call *c)
     struct resp_writer w = {.out = &told, .protocol = c->out->protocol};
     struct field field;
     size_t n = 0;
+    uint64_t steps = REDIS_GLOB_STEPS_MAX;
     buf_init(&told);
     for (size_t at = 0; fields_next(hash.fields, &at, &field);) {
         uint32_t bucket = whole ? from : bucket_of(field.name);
         if ((whole || (bucket >= from && bucket < end)) &&
-            (scan.all || redis_glob(scan.pattern, field.name))) {
+            (scan.all || redis_glob_within(scan.pattern, field.name, &steps))) {
             resp_bulk(&w, field.name);
             resp_bulk(&w, field.value);
             n += 2;
         }
+    }
+    if (steps == 0) {
+        resp_error(c->out, redis_error_glob);
+        buf_deinit(&told);
+        return;
     }
     resp_array(c->out, 2);
     resp_number_text(c->out, end == HSCAN_BUCKETS ? 0 : end);

@@ -1,5 +1,6 @@
 /* CLIENT: a connection's names, and the list of connections. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,8 +9,15 @@
 #include "node/redis/number.h"
 #include "proto/base/alloc.h"
 
+/* They are kept as long as the connection, and told of each one by CLIENT LIST. */
+enum { CLIENT_TEXT_BYTES_MAX = 1024 };
+
 bool local_set_client_text(struct redis_local_call *c, char **text, struct bytes to, const char *what)
 {
+    if (to.len > CLIENT_TEXT_BYTES_MAX) {
+        resp_error_of(c->out, "ERR %s cannot be longer than %d bytes", what, (int)CLIENT_TEXT_BYTES_MAX);
+        return false;
+    }
     for (size_t i = 0; i < to.len; i++) {
         if (to.data[i] < '!' || to.data[i] > '~') {
             resp_error_of(c->out, "ERR %s cannot contain spaces, newlines or special characters.", what);
@@ -39,10 +47,13 @@ void redis_local_client_setname(struct redis_local_call *c)
 void redis_local_client_setinfo(struct redis_local_call *c)
 {
     bool ok = false;
+    char what[sizeof "lib-name"]; /* errors spell it as the client does */
+    snprintf(what, sizeof what, "%.*s", (int)(c->args[2].len < sizeof what ? c->args[2].len : sizeof what - 1),
+        (const char *)c->args[2].data);
     if (redis_word_is(c->args[2], "lib-name")) {
-        ok = local_set_client_text(c, &c->client->lib_name, c->args[3], "lib-name");
+        ok = local_set_client_text(c, &c->client->lib_name, c->args[3], what);
     } else if (redis_word_is(c->args[2], "lib-ver")) {
-        ok = local_set_client_text(c, &c->client->lib_version, c->args[3], "lib-ver");
+        ok = local_set_client_text(c, &c->client->lib_version, c->args[3], what);
     } else {
         local_error_with(c->out, "ERR Unrecognized option '", c->args[2], "'");
     }

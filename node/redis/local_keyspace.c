@@ -17,6 +17,8 @@ enum {
      * 0.3 to 0.6 us of CPU a key were measured with half a million, so this stays well within raft's election
      * timeout. */
     ALL_KEYS_MAX = 200000,
+    /* What all of their names may be. */
+    REPLY_BYTES_MAX = 32 * 1024 * 1024,
 };
 
 /* What a walk collects: the keys' replies, to be put behind the array's length. */
@@ -27,6 +29,7 @@ struct walk {
     uint64_t most;               /* collect so many */
     uint64_t seen;               /* keys, whether collected or not */
     uint64_t n;
+    uint64_t steps; /* that the pattern may still cost */
     bool count_only;
     struct resp_writer keys;
     struct buf replies;
@@ -34,7 +37,7 @@ struct walk {
 
 static void walk_init(struct walk *walk, unsigned protocol)
 {
-    *walk = (struct walk){.type = -1, .slot = -1, .most = UINT64_MAX};
+    *walk = (struct walk){.type = -1, .slot = -1, .most = UINT64_MAX, .steps = REDIS_GLOB_STEPS_MAX};
     buf_init(&walk->replies);
     walk->keys = (struct resp_writer){.out = &walk->replies, .protocol = protocol};
 }
@@ -45,17 +48,22 @@ static void visit_key(void *data, struct bytes key, uint8_t type)
     walk->seen++;
     if (walk->n >= walk->most || (walk->type != -1 && walk->type != type) ||
         (walk->slot != -1 && walk->slot != slot_of(key)) ||
-        (walk->pattern != NULL && !redis_glob(*walk->pattern, key))) {
+        (walk->pattern != NULL && !redis_glob_within(*walk->pattern, key, &walk->steps))) {
         return;
     }
     walk->n++;
-    if (!walk->count_only) {
+    if (!walk->count_only && walk->replies.len <= REPLY_BYTES_MAX) {
         resp_bulk(&walk->keys, key);
     }
 }
 
 static void reply_walk(struct redis_local_call *c, struct walk *walk)
 {
+    if (walk->steps == 0 || walk->replies.len > REPLY_BYTES_MAX) {
+        resp_error(c->out, walk->steps == 0 ? redis_error_glob : "ERR the reply would be too long: use SCAN");
+        buf_deinit(&walk->replies);
+        return;
+    }
     resp_array(c->out, walk->n);
     buf_append(c->out->out, walk->replies.data, walk->replies.len);
     c->out->out->failed = c->out->out->failed || walk->replies.failed;
@@ -73,7 +81,7 @@ static bool walk_all(struct redis_local_call *c, struct walk *walk, bool all_gro
     uint64_t cursor = 0;
     do {
         cursor = c->view->scan(c->view->data, cursor, SCAN_LOOKS_MAX, all_groups, visit_key, walk);
-    } while (cursor != 0 && walk->n < walk->most);
+    } while (cursor != 0 && walk->n < walk->most && walk->steps > 0 && walk->replies.len <= REPLY_BYTES_MAX);
     return true;
 }
 
@@ -155,7 +163,11 @@ void redis_local_scan(struct redis_local_call *c)
         uint32_t step = looks - (uint32_t)walk.seen < left ? looks - (uint32_t)walk.seen : left;
         cursor = c->view->scan(c->view->data, cursor, step, c->client->readonly, visit_key, &walk);
         left -= step;
-    } while (cursor != 0 && walk.seen < looks && left > 0);
+    } while (cursor != 0 && walk.seen < looks && left > 0 && walk.steps > 0);
+    if (walk.steps == 0) {
+        reply_walk(c, &walk); /* which says so */
+        return;
+    }
     char text[24];
     snprintf(text, sizeof(text), "%llu", (unsigned long long)cursor);
     resp_array(c->out, 2);

@@ -307,10 +307,10 @@ static void a_client_has_a_name(void **state)
     assert_string_equal(run_args(f, args, 3), error);
     args[2] = bytes_of("a\0b", 3);
     assert_string_equal(run_args(f, args, 3), error);
-    struct bytes info[] = {bytes_from_text("client"), bytes_from_text("setinfo"), bytes_from_text("lib-ver"),
+    struct bytes info[] = {bytes_from_text("client"), bytes_from_text("setinfo"), bytes_from_text("LIB-ver"),
         bytes_from_text("a\n")};
     assert_string_equal(
-        run_args(f, info, 4), "-ERR lib-ver cannot contain spaces, newlines or special characters.|");
+        run_args(f, info, 4), "-ERR LIB-ver cannot contain spaces, newlines or special characters.|");
 }
 
 #define FIRST_LINE(flags)                                                                                    \
@@ -586,6 +586,40 @@ static void a_reset_client_is_as_new(void **state)
     assert_int_equal(f->client->queued, 0);
 }
 
+static void what_a_connection_calls_itself_is_short(void **state)
+{
+    static char name[1025];
+    struct fixture *f = *state;
+    struct bytes args[] = {bytes_from_text("CLIENT"), bytes_from_text("SETNAME"), bytes_of(name, 1024)};
+    struct bytes info[] = {
+        bytes_from_text("CLIENT"), bytes_from_text("SETINFO"), bytes_from_text("lib-ver"), bytes_of(name, 1025)};
+    memset(name, 'n', sizeof(name));
+    assert_string_equal(run_args(f, args, 3), "+OK|");
+    args[2].len = 1025;
+    assert_string_equal(run_args(f, args, 3), "-ERR Client names cannot be longer than 1024 bytes|");
+    assert_string_equal(run_args(f, info, 4), "-ERR lib-ver cannot be longer than 1024 bytes|");
+    assert_int_equal(strlen(f->client->name), 1024);
+}
+
+static void a_pattern_that_costs_too_much_is_refused(void **state)
+{
+    static char pattern[4 * 1024 * 1024];
+    struct fixture *f = *state;
+    struct bytes keys[] = {bytes_from_text("KEYS"), bytes_of(pattern, sizeof(pattern))};
+    struct bytes scan[] = {
+        bytes_from_text("SCAN"), bytes_from_text("0"), bytes_from_text("MATCH"), bytes_of(pattern, sizeof(pattern))};
+    memset(pattern, 'x', sizeof(pattern));
+    memcpy(pattern, "*[", 2);
+    memcpy(pattern + sizeof(pattern) - 2, "]b", 2);
+    f->keys_n = 8;
+    for (unsigned i = 0; i < f->keys_n; i++) {
+        snprintf(f->keys[i].name, sizeof(f->keys[i].name), "key-%u", i);
+    }
+    const char *refused = "-ERR the pattern takes too long to compare: use a simpler one|";
+    assert_string_equal(run_args(f, keys, 2), refused);
+    assert_string_equal(run_args(f, scan, 4), refused);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -614,6 +648,8 @@ int main(void)
         TEST(keys_of_a_slot_are_counted_and_told),
         TEST(the_rest_of_the_local_commands_answer),
         TEST(a_reset_client_is_as_new),
+        TEST(what_a_connection_calls_itself_is_short),
+        TEST(a_pattern_that_costs_too_much_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
