@@ -46,6 +46,7 @@ enum {
     OUTPUT_BYTES = 16384,
     ADDRESSES_BYTES = 512,
     SAY_EVERY = 5,
+    ROUNDS_FOR_ALL = 6, /* fewer replay something, and need not show everything */
 };
 
 static const char *history_path; /* --history */
@@ -323,10 +324,10 @@ static void run_round(struct redis_promises *p, uint64_t seed)
             judge_sum(p, &h, i);
         }
     }
-    compare_with_database(p, &h);
     assert_int_equal(history_merge(&h, &p->reader.history), STATUS_OK);
     keep_history(p, &h);
     judge_history(p, &h);
+    compare_with_database(p, &h);
     history_deinit(&h);
 }
 
@@ -352,6 +353,18 @@ static void say_answers(const struct redis_caller_numbers *n)
     }
 }
 
+/* A test that hurt nobody has shown nothing. */
+static void expect_trouble(
+    const struct redis_promises *p, const struct redis_caller_numbers *n, unsigned rounds)
+{
+    assert_true(p->faults.kills + p->faults.pauses + p->faults.hand_overs >= rounds);
+    assert_true(n->slow > 0);
+    assert_true(n->answers[REDIS_ANSWER_MOVED] > 0);
+    assert_true(n->answers[REDIS_ANSWER_CONFLICT] > 0);
+    assert_true(n->answers[REDIS_ANSWER_UNKNOWN] + n->answers[REDIS_ANSWER_CLOSED] > 0);
+    assert_true(p->away > 0 && n->add_answers[REDIS_ANSWER_OOM] > 0);
+}
+
 static void expect_enough_happened(const struct redis_promises *p, unsigned rounds)
 {
     struct redis_callers_numbers n = redis_callers_numbers(p->callers);
@@ -368,13 +381,9 @@ static void expect_enough_happened(const struct redis_promises *p, unsigned roun
         say("  node %u showed %" PRIu64 " values to READONLY clients", node + 1, n.stale_reads[node]);
         assert_true(n.stale_reads[node] > 0);
     }
-    /* A test that hurt nobody has shown nothing. */
-    assert_true(p->faults.kills + p->faults.pauses + p->faults.hand_overs >= rounds);
-    assert_true(n.callers.slow > 0);
-    assert_true(n.callers.answers[REDIS_ANSWER_MOVED] > 0);
-    assert_true(n.callers.answers[REDIS_ANSWER_CONFLICT] > 0);
-    assert_true(n.callers.answers[REDIS_ANSWER_UNKNOWN] + n.callers.answers[REDIS_ANSWER_CLOSED] > 0);
-    assert_true(p->away == 0 || n.callers.add_answers[REDIS_ANSWER_OOM] > 0);
+    if (rounds >= ROUNDS_FOR_ALL) {
+        expect_trouble(p, &n.callers, rounds);
+    }
     /* Every fault is over before patience is. */
     assert_int_equal(n.callers.given_up, 0);
 }

@@ -362,6 +362,9 @@ static bool take(struct front_redis *f, struct redis_conn *c, struct resp_reques
         redis_answer(&t);
         return true;
     }
+    if (c->settling > 0) {
+        return false;
+    }
     client->skip_next = false;
     if (is_quit(request->args[0])) { /* with whatever behind it, as Redis has it */
         take_quit(&t);

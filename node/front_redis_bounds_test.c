@@ -1,5 +1,5 @@
-/* What commands of Redis' clients may cost the node: work in one turn, memory, and what happens beyond it; and that
- * nothing overtakes a WATCH. With a real group behind the front. */
+/* What commands of Redis' clients may cost the node: work in one turn, memory, and what happens beyond it;
+ * and that nothing overtakes a WATCH. With a real group behind the front. */
 #include "node/front_redis_test_help.h"
 
 #include <string.h>
@@ -12,8 +12,8 @@
 
 enum { BUDGET_BYTES = 16 * 1024 }; /* redis_bench's, for what clients may have the front keep */
 
-/* A pipelining client reads behind its WATCH; what it read must not be older than what is watched, or it would write
- * over what it never saw. */
+/* A pipelining client reads behind its WATCH; what it read must not be older than what is watched, or it
+ * would write over what it never saw. */
 static void a_read_behind_a_watch_sees_what_is_watched(void **state)
 {
     struct redis_bench b;

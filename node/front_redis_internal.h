@@ -37,6 +37,8 @@ struct redis_conn {
     uint64_t group_conn; /* what the groups know it by */
     struct list
         ops; /* of redis_operation.of_conn, oldest first; without those that only wait for the flush */
+    unsigned settling;    /* EXECs under way whose commands ask for the connection's settings, or change them: what
+                             comes behind must not do so before */
     unsigned watching;    /* WATCH commands that are not answered yet: at most one */
     uint64_t watch_epoch; /* another one when the watched keys were forgotten */
     size_t multi_bytes; /* what it queues and watches, as counted in front_redis.multi_bytes */

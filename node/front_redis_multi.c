@@ -158,7 +158,8 @@ struct exec {
     struct redis_queued *queue;
     uint32_t queued;
     struct redis_watched *watched;
-    size_t bytes; /* as counted in front_redis.multi_bytes */
+    size_t bytes;   /* as counted in front_redis.multi_bytes */
+    bool has_local; /* there are commands without a key among them */
 };
 
 static void exec_take_over(struct exec *e, struct redis_take *take)
@@ -261,16 +262,19 @@ static enum status evaluate_exec(struct group_request *r, struct transaction *t)
 static bool end_exec(struct redis_operation *op, struct resp_writer *w)
 {
     (void)w;
-    exec_release(op->own, op->front);
+    struct exec *e = op->own;
+    op->conn->settling -= e->has_local;
+    exec_release(e, op->front);
     return false;
 }
 
 /* The keys of all of @e. Returns how many (they are in *@uses, merged), or UINT32_MAX: of different slots. */
 static uint32_t exec_keys(
-    struct redis_take *take, const struct exec *e, struct redis_key_use **uses, uint16_t *slot)
+    struct redis_take *take, struct exec *e, struct redis_key_use **uses, uint16_t *slot)
 {
     uint32_t n = 0;
     for (const struct redis_queued *q = e->queue; q != NULL; q = q->next) {
+        e->has_local |= q->command->local != NULL;
         n += q->command->run == NULL ? 0 : redis_command_keys(q->command, q->args, q->n, NULL, 0);
     }
     for (const struct redis_watched *w = e->watched; w != NULL; w = w->next) {
@@ -340,6 +344,7 @@ void redis_take_exec(struct redis_take *take)
         op->r.evaluate = evaluate_exec;
         op->r.read_only = exec_reads_only(e);
         redis_name_keys(op, uses, n);
+        take->conn->settling += e->has_local;
         redis_operation_begin(op);
     } else if (n == 0 && !failed) {
         exec_here(take, e);

@@ -338,6 +338,31 @@ static void hello_inside_a_transaction_changes_what_follows(void **state)
     redis_bench_deinit(&b);
 }
 
+/* A client that pipelines sends more before the answer; the EXEC waits for a load meanwhile. */
+static void nothing_overtakes_a_transaction_that_asks_for_settings(void **state)
+{
+    struct redis_bench b;
+    redis_bench_init(&b, 1);
+    b.answer_loads = false;
+    redis_bench_send(&b, b.conn, "MULTI");
+    redis_bench_send(&b, b.conn, "INCR unknown");
+    redis_bench_send(&b, b.conn, "CLIENT GETNAME");
+    redis_bench_send(&b, b.conn, "HELLO 3");
+    struct redis_call_of_test *exec = redis_bench_send(&b, b.conn, "EXEC");
+    struct redis_call_of_test *name = redis_bench_send(&b, b.conn, "CLIENT SETNAME late");
+    struct redis_call_of_test *get = redis_bench_send(&b, b.conn, "GET none");
+    redis_bench_turn(&b);
+    loader_answer(&b.f, NULL, NULL, 0);
+    b.answer_loads = true;
+    redis_bench_settle(&b);
+    redis_bench_settle(&b);
+    assert_begins((const char *)exec->reply.data, "*3\r\n:1\r\n$-1\r\n%7\r\n");
+    assert_reply(name, OK);
+    assert_reply(get, "_\r\n");
+    assert_asked(&b, "CLIENT GETNAME", "$4\r\nlate\r\n");
+    redis_bench_deinit(&b);
+}
+
 static void what_is_queued_takes_no_more_memory_than_agreed(void **state)
 {
     enum { BIG = 10 * 1024 };
@@ -419,6 +444,7 @@ int main(void)
         cmocka_unit_test(a_watch_that_was_forgotten_before_its_answer_watches_nothing),
         cmocka_unit_test(a_transaction_waits_for_a_leader_as_a_whole),
         cmocka_unit_test(hello_inside_a_transaction_changes_what_follows),
+        cmocka_unit_test(nothing_overtakes_a_transaction_that_asks_for_settings),
         cmocka_unit_test(what_is_queued_takes_no_more_memory_than_agreed),
         cmocka_unit_test(client_reply_has_no_place_in_a_transaction),
         cmocka_unit_test(a_transaction_does_not_run_without_what_the_server_refused),

@@ -98,6 +98,7 @@ static bool read_one(struct group *g, struct group_request *r, uint32_t i, bool 
         if (!c.now.version_known) { /* in the open entry, the newest of all: its index is the version's */
             result->written = true;
             result->version = c.pending->ordinal;
+            c.pending->replaceable = false; /* its version is this value's, as the reader is told */
         }
     }
     return answer_fits(g, r, bytes, result->value == NULL ? 0 : result->value->len);

@@ -288,12 +288,24 @@ static bool has_room(struct transaction *t, enum evaluated *out)
     return true;
 }
 
+/* A hot key is in the entry once, however many transactions write it meanwhile. */
+static void put_into_overlay(struct transaction *t, const struct write *w)
+{
+    struct overlay *o = &t->group->overlay;
+    struct pending_write *newest = overlay_find(o, w->key);
+    if (newest != NULL && newest->replaceable && newest->proposal == o->open) {
+        overlay_replace(o, newest, w->type, w->value, w->expires_at_ms, t->request->conn_id);
+    } else {
+        overlay_add(o, w->key, w->type, w->value, w->expires_at_ms, t->request->conn_id)->replaceable = true;
+    }
+}
+
 static void write_all(struct transaction *t)
 {
     struct group *g = t->group;
     for (uint32_t i = 0; i < t->n; i++) {
         struct write *w = &t->writes[i];
-        overlay_add(&g->overlay, w->key, w->type, w->value, w->expires_at_ms, t->request->conn_id);
+        put_into_overlay(t, w);
         w->value = NULL; /* the overlay's now */
         loads_key_written(&g->loads, w->key);
     }

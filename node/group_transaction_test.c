@@ -423,6 +423,58 @@ static void nobody_overtakes_those_that_wait_behind_either(void **state)
     fixture_deinit(&f);
 }
 
+static void a_hot_key_is_in_an_entry_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, 0, false, true);
+    set_now(&f, "a", "0");
+    struct script *first = begin(&f, "a", "put a 1", 1);
+    fixture_turn(&f); /* in flight: the others are in the next entry */
+    uint64_t writes = f.group->writes_applied;
+    struct script *more[20];
+    for (int i = 0; i < 20; i += 2) {
+        more[i] = begin(&f, "a", i % 4 == 0 ? "get a; put a x" : "get a; put a y", (uint64_t)i);
+        more[i + 1] = begin(&f, "a !b", "get a; put b 1", (uint64_t)i);
+    }
+    settle(&f);
+    assert_end(first, STATUS_OK, "");
+    for (int i = 0; i < 20; i += 2) {
+        assert_end(more[i], STATUS_OK, i == 0 ? "1 " : i % 4 == 0 ? "y " : "x ");
+        assert_end(more[i + 1], STATUS_OK, i % 4 == 0 ? "x " : "y ");
+    }
+    assert_int_equal(f.group->writes_applied - writes, 1 + 2);
+    assert_memory_equal(entry(&f, "a")->value->data, "y", 1);
+    fixture_deinit(&f);
+}
+
+/* Whoever was told a version may compare with it. */
+static void what_a_reader_was_told_the_version_of_is_not_replaced(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct ask got, incr;
+    fixture_init(&f, 0, false, true);
+    set_now(&f, "a", "0");
+    struct script *first = begin(&f, "a", "put a 1", 1);
+    fixture_turn(&f);
+    struct script *second = begin(&f, "a", "put a 2", 1);
+    ask_get(&f, &got, "a", 1);
+    struct script *third = begin(&f, "a", "put a 3", 1);
+    ask_incr(&f, &incr, "a", 1, 1);
+    struct script *fourth = begin(&f, "a", "put a 5", 1);
+    settle(&f);
+    assert_end(first, STATUS_OK, "");
+    assert_end(second, STATUS_OK, "");
+    assert_end(third, STATUS_OK, "");
+    assert_end(fourth, STATUS_OK, "");
+    assert_int_equal(incr.result.number, 4);
+    assert_true(got.result.version < incr.result.version);
+    assert_true(incr.result.version < entry(&f, "a")->version);
+    assert_got(&got, "2");
+    fixture_deinit(&f);
+}
+
 static void waiting_behind_ends_when_the_load_fails(void **state)
 {
     (void)state;
@@ -587,6 +639,8 @@ int main(void)
         cmocka_unit_test(a_write_in_the_log_is_unknown_when_the_office_ends),
         cmocka_unit_test(nobody_of_its_connection_overtakes_one_that_waits_for_a_load),
         cmocka_unit_test(nobody_overtakes_those_that_wait_behind_either),
+        cmocka_unit_test(a_hot_key_is_in_an_entry_once),
+        cmocka_unit_test(what_a_reader_was_told_the_version_of_is_not_replaced),
         cmocka_unit_test(waiting_behind_ends_when_the_load_fails),
         cmocka_unit_test(the_value_of_a_hash_is_no_answer_to_who_knows_texts_only),
         cmocka_unit_test(thousands_of_keys_are_found_again),

@@ -184,6 +184,7 @@ static void tell_pending_version(const struct group_current *c, struct operation
     if (result->found && !c->now.version_known) {
         result->written = true;
         result->version = c->pending->ordinal;
+        c->pending->replaceable = false; /* its version is what the client is told */
     }
 }
 

@@ -135,6 +135,22 @@ struct pending_write *overlay_add(struct overlay *o, struct bytes key, uint8_t t
     return w;
 }
 
+void overlay_replace(struct overlay *o, struct pending_write *w, uint8_t type, struct value *value,
+    uint64_t expires_at_ms, uint64_t conn_id)
+{
+    CHECK(w->replaceable && w->proposal == o->open);
+    size_t before = write_bytes(w);
+    value_unref(w->value);
+    w->value = value;
+    w->type = type;
+    w->expires_at_ms = value == NULL ? 0 : expires_at_ms;
+    w->many = w->many || w->conn_id != conn_id;
+    w->conn_id = conn_id;
+    size_t after = write_bytes(w);
+    w->proposal->bytes = w->proposal->bytes - before + after;
+    o->bytes = o->bytes - before + after;
+}
+
 void overlay_proposed(struct overlay *o, uint64_t index)
 {
     o->open->index = index;

@@ -121,6 +121,32 @@ static void many_keys_in_flight_are_all_found_and_all_leave(void **state)
     overlay_deinit(&o);
 }
 
+static void a_replaced_write_was_never_there(void **state)
+{
+    (void)state;
+    struct overlay o;
+    overlay_init(&o, 1);
+    struct pending_write *w = add(&o, "a", "first", 1);
+    add(&o, "b", "other", 1);
+    uint64_t bytes = o.bytes;
+    w->replaceable = true;
+    overlay_replace(&o, w, VALUE_HASH, value_create(k("2")), 17, 1);
+    assert_newest(&o, "a", "2");
+    assert_int_equal(o.bytes, bytes - 4);
+    assert_int_equal(o.open->bytes, overlay_write_bytes(1, 1) + overlay_write_bytes(1, 5));
+    assert_int_equal(o.open->n_writes, 2);
+    assert_int_equal(w->ordinal, 0);
+    assert_int_equal(w->type, VALUE_HASH);
+    assert_int_equal(w->expires_at_ms, 17);
+    assert_false(w->many);
+    overlay_replace(&o, w, VALUE_STRING, NULL, 0, 2); /* by somebody else: a delete */
+    assert_null(overlay_find(&o, k("a"))->value);
+    assert_true(w->many);
+    proposal_destroy(overlay_refused(&o));
+    assert_int_equal(o.bytes, 0);
+    overlay_deinit(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +155,7 @@ int main(void)
         cmocka_unit_test(a_refused_write_does_not_uncover_one_that_has_applied),
         cmocka_unit_test(writes_of_several_connections_are_marked),
         cmocka_unit_test(many_keys_in_flight_are_all_found_and_all_leave),
+        cmocka_unit_test(a_replaced_write_was_never_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
