@@ -295,6 +295,7 @@ struct redis_callers_numbers redis_callers_numbers(const struct redis_callers *a
         for (unsigned node = 0; w->stale != NULL && node < redis_stale_nodes(w->stale); node++) {
             sum.stale_reads[node] += redis_stale_reads(w->stale, node);
         }
+        sum.stale_gone_back += w->stale != NULL ? redis_stale_gone_back(w->stale) : 0;
         if (w->stale != NULL && sum.callers.error[0] == '\0') {
             snprintf(sum.callers.error, sizeof sum.callers.error, "%s", redis_stale_error(w->stale));
         }

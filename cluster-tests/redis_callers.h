@@ -43,6 +43,7 @@ struct redis_callers_config {
 struct redis_callers_numbers {
     struct redis_caller_numbers callers;     /* of all of them together; the first error */
     uint64_t stale_reads[CLUSTER_NODES_MAX]; /* values that each node showed to READONLY clients */
+    uint64_t stale_gone_back;                /* of them: older than what the same connection had shown */
 };
 
 struct redis_callers;

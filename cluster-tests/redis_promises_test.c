@@ -381,6 +381,7 @@ static void expect_enough_happened(const struct redis_promises *p, unsigned roun
         say("  node %u showed %" PRIu64 " values to READONLY clients", node + 1, n.stale_reads[node]);
         assert_true(n.stale_reads[node] > 0);
     }
+    say("  %" PRIu64 " of these were older than what the same connection had shown", n.stale_gone_back);
     if (rounds >= ROUNDS_FOR_ALL) {
         expect_trouble(p, &n.callers, rounds);
     }

@@ -28,6 +28,7 @@ struct redis_stale {
     uint64_t begun_ns;
     struct seen *seen; /* of each node and object */
     uint64_t reads[CLUSTER_NODES_MAX];
+    uint64_t gone_back;
     char error[256];
 };
 
@@ -97,12 +98,10 @@ static bool look(struct redis_stale *s, const struct redis_object *o, struct see
     }
     if (redis_kind_is_counter(o->kind)) {
         int64_t number = number_of(value);
-        if (number < seen->number) {
-            note_error(s, o, "a counter fell", value);
-        }
+        s->gone_back += number < seen->number;
         seen->number = number;
-    } else if ((o->kind == REDIS_FAMILY || o->kind == REDIS_RECORD) && is_gone_by(seen, hash)) {
-        note_error(s, o, "a value came back that was overwritten", value);
+    } else if (o->kind == REDIS_FAMILY || o->kind == REDIS_RECORD) {
+        s->gone_back += is_gone_by(seen, hash);
     }
     if (seen->n == SEEN_MAX) {
         memmove(seen->hashes, seen->hashes + 1, (SEEN_MAX - 1) * sizeof seen->hashes[0]);
@@ -173,6 +172,11 @@ struct history *redis_stale_history(struct redis_stale *s)
 uint64_t redis_stale_reads(const struct redis_stale *s, unsigned node)
 {
     return s->reads[node];
+}
+
+uint64_t redis_stale_gone_back(const struct redis_stale *s)
+{
+    return s->gone_back;
 }
 
 const char *redis_stale_error(const struct redis_stale *s)

@@ -1,5 +1,6 @@
-/* Reading from followers, with READONLY: what is seen must have been true once, and must not go back while
- * the connection lasts. Threading: one thread each. */
+/* Reading from followers, with READONLY: what is seen must have been true once, and parts of one write belong
+ * together. It may go back, also on one connection: a follower that is behind and lacks a key reads it from
+ * PostgreSQL, which may be ahead of it. How often is counted. Threading: one thread each. */
 #ifndef WB_CLUSTER_TESTS_REDIS_STALE_H
 #define WB_CLUSTER_TESTS_REDIS_STALE_H
 
@@ -22,6 +23,8 @@ bool redis_stale_full(const struct redis_stale *s);
 struct history *redis_stale_history(struct redis_stale *s);
 /* How many values node number @node has shown. */
 uint64_t redis_stale_reads(const struct redis_stale *s, unsigned node);
+/* How many of all values were older than one that the same connection had shown. */
+uint64_t redis_stale_gone_back(const struct redis_stale *s);
 /* "", or what must not be. */
 const char *redis_stale_error(const struct redis_stale *s);
 

@@ -267,11 +267,26 @@ static void take_local(struct redis_take *take)
     redis_answer(take);
 }
 
+/* A browser was led here, by somebody who wants it to send commands in a request's body: not a word, as Redis has it.
+ */
+static bool is_http(struct bytes name)
+{
+    return (name.len == 4 && strncasecmp((const char *)name.data, "post", 4) == 0) ||
+           (name.len == 5 && strncasecmp((const char *)name.data, "host:", 5) == 0);
+}
+
 static void reject_unknown(struct redis_take *take)
 {
     struct resp_writer w = redis_writer(take);
     const struct bytes *args = take->request->args;
     const char *why = redis_refusal(args[0]);
+    if (is_http(args[0])) {
+        take->conn->quitting = true;
+        take->request->close_after = true;
+        take->silent = true;
+        redis_answer(take);
+        return;
+    }
     spoil_multi(take);
     if (why != NULL) {
         resp_error_of(

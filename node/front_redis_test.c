@@ -583,6 +583,25 @@ static void wb_lag_says_how_far_the_group_is_behind(void **state)
     redis_bench_deinit(&b);
 }
 
+static void a_browser_is_sent_away_before_its_body_is_looked_at(void **state)
+{
+    static const char *const heads[] = {"POST / HTTP/1.1", "post /", "Host: example"};
+    for (size_t i = 0; i < 3; i++) {
+        struct redis_bench b;
+        redis_bench_init(&b, 1);
+        struct redis_call_of_test *head = redis_bench_send(&b, b.conn, heads[i]);
+        struct redis_call_of_test *body = redis_bench_send(&b, b.conn, "SET k v");
+        redis_bench_settle(&b);
+        assert_true(head->done && head->close_after);
+        assert_reply(head, "");
+        assert_reply(body, "");
+        void *other = redis_bench_connect(&b, 77);
+        assert_string_equal(redis_bench_ask(&b, other, "GET k"), "$-1\r\n");
+        redis_bench_disconnect(&b, other);
+        redis_bench_deinit(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -608,6 +627,7 @@ int main(void)
         cmocka_unit_test(a_write_that_nobody_overtook_is_tried_again),
         cmocka_unit_test(replies_can_be_switched_off),
         cmocka_unit_test(after_quit_nothing_is_done),
+        cmocka_unit_test(a_browser_is_sent_away_before_its_body_is_looked_at),
         cmocka_unit_test(a_connection_may_end_with_commands_under_way),
         cmocka_unit_test(a_node_that_stops_sends_its_clients_away),
         cmocka_unit_test(who_waits_for_a_leader_hears_of_the_stop),

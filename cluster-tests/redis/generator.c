@@ -89,7 +89,7 @@ static const struct form {
     {6, "RENAME <key> <key>", 0, 0, 0},
     {4, "RENAMENX <key> <key>", 0, 0, 0},
     {8, "COPY <key> <key> <copy-options>", 0, 0, 0},
-    {3, "OBJECT ENCODING <key>", 0, COMPARE_KIND, 0},
+    {3, "OBJECT ENCODING <key>", 0, COMPARE_KIND, NOT_IN_MULTI}, /* EXEC compares what is in it to the byte */
     {1, "OBJECT REFCOUNT <key>", COMPARE_KIND, COMPARE_KIND, 0},
     {1, "OBJECT FREQ <key>", 0, 0, 0},
     {1, "MEMORY USAGE <key>", COMPARE_KIND, COMPARE_KIND, 0},
