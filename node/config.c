@@ -60,7 +60,7 @@ static const struct number_option numbers[] = {
     {IN(raft, spread_stable_ms), NUMBER_MS, 3000, 0, DAY_MS},
     {IN(flush, age_ms), NUMBER_MS, 500, 0, DAY_MS},
     {IN(flush, batch_rows), NUMBER_COUNT, 5000, 1, 100 * 1000},
-    {IN(flush, batch_bytes), NUMBER_SIZE, 4 * MIB, 4 * KIB, 512 * MIB},
+    {IN(flush, batch_bytes), NUMBER_SIZE, 4 * MIB, 4 * KIB, 128 * MIB},
     {IN(flush, in_flight), NUMBER_COUNT, 2, 1, 16},
     {IN(flush, retry_min_ms), NUMBER_MS, 50, 1, DAY_MS},
     {IN(flush, retry_max_ms), NUMBER_MS, 3000, 1, DAY_MS},
