@@ -45,6 +45,7 @@ struct redis_callers {
     struct redis_callers_config config;
     const struct redis_world *world;
     atomic_bool stopping, flood;
+    atomic_uint_fast64_t flood_answered, flood_refused;
     unsigned n;
     struct worker *workers;
 };
@@ -120,6 +121,10 @@ static void flood(struct worker *w)
         }
     }
     redis_caller_send(&w->caller, node, &w->piece);
+    for (unsigned i = 0; i < w->piece.n; i++) {
+        atomic_fetch_add(&w->all->flood_answered, w->piece.answers[i] == REDIS_ANSWER_RESULT);
+        atomic_fetch_add(&w->all->flood_refused, w->piece.answers[i] == REDIS_ANSWER_OOM);
+    }
 }
 
 static void read_stale(struct worker *w)
@@ -236,6 +241,12 @@ void redis_callers_start(struct redis_callers *all, uint64_t seed, const struct 
 void redis_callers_flood(struct redis_callers *all, bool flood)
 {
     atomic_store(&all->flood, flood);
+}
+
+void redis_callers_flooded(struct redis_callers *all, uint64_t *answered, uint64_t *refused)
+{
+    *answered = atomic_load(&all->flood_answered);
+    *refused = atomic_load(&all->flood_refused);
 }
 
 static enum status hand_over(struct history *from, size_t bytes_max, struct history *into)

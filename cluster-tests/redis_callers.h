@@ -54,6 +54,9 @@ struct redis_callers *redis_callers_create(const struct redis_callers_config *co
 void redis_callers_start(struct redis_callers *all, uint64_t seed, const struct redis_world *world);
 /* From now on, flood or don't. Any time. */
 void redis_callers_flood(struct redis_callers *all, bool flood);
+/* What became of the flood's increments since redis_callers_create: answered, and refused with OOM. Any time.
+ */
+void redis_callers_flooded(struct redis_callers *all, uint64_t *answered, uint64_t *refused);
 /* Everybody ends. The histories are added to @into; OVERLOADED when one was full. */
 enum status redis_callers_stop(struct redis_callers *all, struct history *into);
 /* Since redis_callers_create. Not while they run. */

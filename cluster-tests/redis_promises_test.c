@@ -36,8 +36,8 @@ enum {
     PAUSE_MEAN_MS = 12,
     PATIENCE_MS = 20000,
     FAULTS_MS = 2000,
-    FLOOD_MS = 200, /* then the counters are in memory; and after that as long until they are flushed */
-    AWAY_MS = 700,
+    FLOOD_MS = 250,
+    FLOODS_MAX = 8, /* at most so many times FLOOD_MS in one go */
     AWAY_EVERY = 3, /* rounds */
     HISTORY_BYTES_MAX = 64 * 1024 * 1024,
     READER = 1000, /* the client that reads everything at the end, in the history */
@@ -137,23 +137,37 @@ static void fail_round(const struct redis_promises *p, const struct history *h, 
     fail_msg("%s", why);
 }
 
+/* Flood under faults, until so many more increments were answered or, in vain, refused. */
+static void flood(struct redis_promises *p, uint64_t answered_more, uint64_t refused_more)
+{
+    uint64_t answered, refused, answered_before, refused_before;
+    redis_callers_flooded(p->callers, &answered_before, &refused_before);
+    redis_callers_flood(p->callers, true);
+    for (unsigned i = 0; i < FLOODS_MAX; i++) {
+        faults_run(&p->faults, p->seed + (answered_more + i) * (UINT64_MAX / 5), FLOOD_MS);
+        redis_callers_flooded(p->callers, &answered, &refused);
+        if (answered - answered_before >= answered_more && refused - refused_before >= refused_more) {
+            break;
+        }
+    }
+    redis_callers_flood(p->callers, false);
+}
+
 static void hurt(struct redis_promises *p)
 {
     if (p->seed % AWAY_EVERY != 0) {
         faults_run(&p->faults, p->seed, FAULTS_MS);
         return;
     }
-    redis_callers_flood(p->callers, true);
+    /* First, all counters are in memory and in PostgreSQL: then they can be added to without it, and need
+     * more of what may be left unflushed than there is. */
+    flood(p, 4 * FLOOD, 0);
     faults_run(&p->faults, p->seed, FLOOD_MS);
-    redis_callers_flood(p->callers, false);
-    faults_run(&p->faults, p->seed + UINT64_MAX / 5, FLOOD_MS);
     cluster_pg_stop(&p->s->cluster, p->seed % 2 == 0);
-    redis_callers_flood(p->callers, true);
-    faults_run(&p->faults, p->seed + UINT64_MAX / 2, AWAY_MS);
-    redis_callers_flood(p->callers, false);
+    flood(p, 0, FLOOD);
     cluster_pg_start(&p->s->cluster);
     p->away++;
-    faults_run(&p->faults, p->seed + UINT64_MAX / 3, FAULTS_MS - 2 * FLOOD_MS - AWAY_MS);
+    faults_run(&p->faults, p->seed + UINT64_MAX / 3, FAULTS_MS / 2);
 }
 
 /* Read object number @i as one more client, with all fields when it has some. */

@@ -5,11 +5,14 @@
  * freshness mean (sim_database.c), and what a client may be told (sim_judge.c). The first promise that breaks
  * is kept as a sentence; the run ends there.
  *
- * Keys are of four kinds, so that what is in the log can be judged by itself:
+ * Keys are of six kinds, so that what is in the log can be judged by itself:
  *   plain     set to values that are different each time, and deleted
  *   counter   incremented, and nothing else
  *   list      appended to, with texts that are different each time, and deleted
- *   expiring  as plain, with expiries that come, change and go */
+ *   expiring  as plain, with expiries that come, change and go
+ *   hash      its fields are set to values that are different each time, and taken away
+ *   purse     two that are next to each other are a pair, between which amounts are moved: they are written together
+ *             only, and their sum is zero */
 #ifndef WB_SIM_HISTORY_H
 #define WB_SIM_HISTORY_H
 
@@ -21,7 +24,7 @@
 
 enum { SIM_KEYS_MAX = 32, SIM_KEY_BYTES = 16, SIM_VALUE_BYTES = 32 };
 
-enum sim_key_kind { SIM_PLAIN, SIM_COUNTER, SIM_LIST, SIM_EXPIRING };
+enum sim_key_kind { SIM_PLAIN, SIM_COUNTER, SIM_LIST, SIM_EXPIRING, SIM_HASH, SIM_PURSE };
 
 /* One write of one key, as the log has it. */
 struct sim_record {
@@ -107,6 +110,7 @@ struct sim_history {
     struct sim_group_history groups[SIM_GROUPS_MAX];
     bool *refused;        /* by serial: the client was told that nothing was done */
     uint64_t *written_at; /* by serial: the index of its write */
+    uint64_t *followed_by; /* by serial of a purse: that of the move which began from it */
     uint64_t serials, serials_capacity;
     uint64_t writes, acknowledged, reads, flushed_rows, flush_waits, expired;
     bool failed;
@@ -121,6 +125,20 @@ uint64_t sim_history_serial(struct sim_history *h);
 /* The value with that number for a key of @kind (of a list: what is appended), as text in @out, which has
  * SIM_VALUE_BYTES. Returns its length. */
 size_t sim_value_text(enum sim_key_kind kind, uint64_t serial, char *out);
+
+/* A purse's value: @amount, and the serial number of the write. */
+size_t sim_purse_text(int64_t amount, uint64_t serial, char *out);
+struct sim_purse {
+    int64_t amount;
+    uint64_t serial; /* 0: there is none */
+};
+struct sim_purse sim_purse_read(struct bytes value);
+/* Are @a and @b what one move has left in the two purses of a pair? No bytes: the purse is not there. */
+bool sim_purses_match(struct bytes a, struct bytes b);
+/* The number in the text "value-N"; 0: it is no such text. */
+uint64_t sim_value_serial(struct bytes text);
+/* The other purse of the pair. */
+unsigned sim_history_partner(const struct sim_history *h, unsigned key);
 
 /* ---- What happens ---- */
 
@@ -156,6 +174,15 @@ void sim_history_asked(struct sim_history *h, unsigned key, const struct operati
 /* @op, which began at @before, was done with @result. */
 void sim_history_done(struct sim_history *h, unsigned key, const struct operation *op,
     const struct sim_before *before, const struct operation_result *result);
+/* The same for a transaction, whose entry is at @index: its write was to be @value (no data: a delete). Another one
+ * of the same entry may have taken its place. Returns the write itself, if it is in the log. */
+const struct sim_record *sim_history_transacted(
+    struct sim_history *h, unsigned key, uint64_t index, uint64_t serial, struct bytes value);
+/* A transaction has looked at @key. @known: which version that was; it is not for what is in an open entry. */
+void sim_history_looked(struct sim_history *h, unsigned key, const struct sim_before *before, bool found, bool known,
+    uint64_t version, struct bytes value);
+/* A transaction that was to write only if @key is still of version @noted (0: is not there) has written, at @index. */
+void sim_history_watched(struct sim_history *h, unsigned key, uint64_t index, uint64_t noted);
 /* The condition of @op did not hold. */
 void sim_history_condition_failed(struct sim_history *h, unsigned key, const struct operation *op,
     const struct sim_before *before, const struct operation_result *result);
@@ -189,6 +216,9 @@ void sim_history_never(struct sim_history *h, uint32_t group, uint64_t session, 
 
 /* The newest write of @key, or NULL. */
 const struct sim_record *sim_history_newest(const struct sim_history *h, unsigned key);
+/* The first and the last write of @key by the entry at @index; NULL: it has none. */
+const struct sim_record *sim_history_first_at(const struct sim_key *key, uint64_t index);
+const struct sim_record *sim_history_last_at(const struct sim_key *key, uint64_t index);
 /* The newest write of @key with an index below @index, or NULL. */
 const struct sim_record *sim_history_newest_before(const struct sim_key *key, uint64_t index);
 /* How many keys of @group are in quarantine. */

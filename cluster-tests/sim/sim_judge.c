@@ -58,12 +58,19 @@ static void told_absent(struct sim_history *h, struct sim_key *key, const struct
         key->name, before->floor);
 }
 
+/* Was @value written by @r? (A hash's fields come back from the database in another order.) */
+static bool is_value(const struct sim_record *r, struct bytes value)
+{
+    return r != NULL && r->value != NULL &&
+           (value.data == NULL || value_same(r->type, value_bytes(r->value), value));
+}
+
 /* @version is there, with @value if that is told. */
 static void told_present(struct sim_history *h, struct sim_key *key, const struct sim_before *before,
     uint64_t version, struct bytes value)
 {
     const struct sim_record *r = sim_history_version(key, version);
-    if (r == NULL || r->value == NULL || (value.data != NULL && !bytes_equal(value_bytes(r->value), value))) {
+    if (!is_value(r, value)) {
         sim_history_fail(h,
             "%s: a client was answered with version %" PRIu64 ", which the log does not have so", key->name,
             version);
@@ -133,8 +140,7 @@ void sim_history_stale(
     const struct sim_key *key = &h->keys[k];
     const struct sim_record *r = found ? sim_history_version(key, version) : NULL;
     h->reads++;
-    if (found && (r == NULL || r->value == NULL ||
-                     (value.data != NULL && !bytes_equal(value_bytes(r->value), value)))) {
+    if (found && !is_value(r, value)) {
         sim_history_fail(h, "%s: a stale read answered version %" PRIu64 ", which the log does not have so",
             key->name, version);
     } else if (found && sim_record_expired(r, stamp_ms)) {
@@ -335,6 +341,61 @@ void sim_history_condition_failed(struct sim_history *h, unsigned k, const struc
     if (holds) {
         sim_history_fail(
             h, "%s: a condition is said not to hold, but it does for what is said to be there", key->name);
+    }
+}
+
+/* ---- Transactions ---- */
+
+void sim_history_looked(struct sim_history *h, unsigned k, const struct sim_before *before, bool found, bool known,
+    uint64_t version, struct bytes value)
+{
+    h->reads++;
+    if (!known) {
+        return; /* what was in an open entry may be in no entry in the end, when another write took its place */
+    }
+    if (found) {
+        told_present(h, &h->keys[k], before, version, value);
+    } else {
+        told_absent(h, &h->keys[k], before);
+    }
+}
+
+const struct sim_record *sim_history_transacted(
+    struct sim_history *h, unsigned k, uint64_t index, uint64_t serial, struct bytes value)
+{
+    struct sim_key *key = &h->keys[k];
+    const struct sim_record *first = sim_history_first_at(key, index), *own = NULL;
+    h->acknowledged++;
+    if (first == NULL) {
+        sim_history_fail(h,
+            "%s: a transaction was acknowledged as entry %" PRIu64 ", which does not write it", key->name, index);
+        return NULL;
+    }
+    if (serial != 0 && h->written_at[serial] != 0 && h->written_at[serial] != index) {
+        sim_history_fail(h,
+            "%s: a transaction was acknowledged as entry %" PRIu64 ", but its value is in that at %" PRIu64,
+            key->name, index, h->written_at[serial]);
+    }
+    for (const struct sim_record *r = first; r < key->records + key->n && r->index == index; r++) {
+        bool same = value.data == NULL ? r->value == NULL : is_value(r, value);
+        own = same ? r : own;
+    }
+    if (!key->lost) {
+        raise_floor(h, key, own != NULL && serial != 0 ? own->version : first->version);
+    }
+    return own;
+}
+
+void sim_history_watched(struct sim_history *h, unsigned k, uint64_t index, uint64_t noted)
+{
+    const struct sim_key *key = &h->keys[k];
+    const struct sim_record *last = sim_history_newest_before(key, index);
+    bool absent = last == NULL || last->value == NULL;
+    if (!key->lost && (noted == 0 ? !absent : last == NULL || last->version != noted)) {
+        sim_history_fail(h,
+            "%s: a transaction that needed it to be of version %" PRIu64 " was done by entry %" PRIu64
+            ", before which it was of version %" PRIu64,
+            key->name, noted, index, last == NULL ? 0 : last->version);
     }
 }
 
