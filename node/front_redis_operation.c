@@ -219,7 +219,8 @@ static void submit(struct redis_operation *op)
 static void bounce(struct redis_operation *op)
 {
     struct front_redis *f = op->front;
-    const struct redis_view_node *to = op->r.status == STATUS_NOT_LEADER ? other_leader(f, op->group) : NULL;
+    bool elsewhere = op->r.status == STATUS_NOT_LEADER || op->r.stale; /* a follower that cannot say */
+    const struct redis_view_node *to = elsewhere ? other_leader(f, op->group) : NULL;
     if (to != NULL) {
         finish_moved(op, to);
     } else if (f->closing || op->r.stale || op->r.status == STATUS_SHUTTING_DOWN) {

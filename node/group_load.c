@@ -75,10 +75,10 @@ static void fail_load(struct group *g, struct load *load, enum status status, co
     }
 }
 
-static void fail_batch(struct group *g, struct load_batch *batch, const char *message)
+static void fail_batch(struct group *g, struct load_batch *batch, enum status status, const char *message)
 {
     list_for_each (it, next, &batch->loads) {
-        fail_load(g, list_entry(it, struct load, link), STATUS_DATABASE_DOWN, message);
+        fail_load(g, list_entry(it, struct load, link), status, message);
     }
     end_batch(g, batch);
 }
@@ -206,7 +206,7 @@ static void loaded(void *data, uint64_t token, const struct load_result *result)
         return; /* of an earlier term */
     }
     if (result->in_recovery) {
-        fail_batch(g, batch, "the database is a standby: connect its primary");
+        fail_batch(g, batch, STATUS_DATABASE_DOWN, "the database is a standby: connect its primary");
         return;
     }
     if (!result->fence_found || result->last_batch < batch->last_batch) {
@@ -215,7 +215,13 @@ static void loaded(void *data, uint64_t token, const struct load_result *result)
         if (g->gate_open) {
             flush_session_suspect(&g->session, why);
         }
-        fail_batch(g, batch, why);
+        fail_batch(g, batch, STATUS_DATABASE_DOWN, why);
+        return;
+    }
+    /* What this replica is still to apply may be older than these rows: its readers would see time go back. A batch has
+     * the values of its own log index at the latest. */
+    if (!g->gate_open && result->last_batch > g->state.applied_index) {
+        fail_batch(g, batch, STATUS_UNAVAILABLE, "this replica is behind the database; ask the leader");
         return;
     }
     for (uint32_t i = 0; i < result->n; i++) {
@@ -246,7 +252,7 @@ static void load_failed(void *data, uint64_t token, const struct flush_error *er
     }
     struct load_batch *batch = loads_batch_done(&g->loads, token);
     if (batch != NULL) {
-        fail_batch(g, batch, error->message);
+        fail_batch(g, batch, STATUS_DATABASE_DOWN, error->message);
     }
 }
 

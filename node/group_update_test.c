@@ -588,6 +588,28 @@ static void a_stale_read_asks_any_replica(void **state)
     fixture_deinit(&f);
 }
 
+/* It would show the row, then apply older writes of the same key, and show those. */
+static void a_replica_behind_the_database_does_not_read_through(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct ask early, late;
+    fixture_init(&f, 0, false, true);
+    set_now(&f, "k", "v");
+    uint64_t applied = group_state(f.group)->applied_index;
+    group_on_gate_close(f.group);
+    ask_stale(&f, &early, "row");
+    fixture_turn(&f);
+    loader_answer(&f, "row", "newer", applied + 1);
+    assert_done(&early, STATUS_UNAVAILABLE);
+    assert_null(state_find(group_state(f.group), bytes_from_text("row")));
+    ask_stale(&f, &late, "row");
+    fixture_turn(&f);
+    loader_answer(&f, "row", "known", applied);
+    assert_got(&late, "known");
+    fixture_deinit(&f);
+}
+
 static void a_row_that_cannot_be_ours_fails_its_readers_only(void **state)
 {
     (void)state;
@@ -664,6 +686,7 @@ int main(void)
         cmocka_unit_test(the_end_of_the_office_leaves_a_flushed_write_replicated),
         cmocka_unit_test(a_scan_gives_the_keys_with_the_prefix),
         cmocka_unit_test(a_stale_read_asks_any_replica),
+        cmocka_unit_test(a_replica_behind_the_database_does_not_read_through),
         cmocka_unit_test(what_nobody_waits_for_is_not_asked_again),
         cmocka_unit_test(a_row_that_cannot_be_ours_fails_its_readers_only),
     };

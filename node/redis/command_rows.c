@@ -505,7 +505,7 @@ const struct redis_command redis_command_rows[] = {
     {.name = "readonly", .arity = 1, .flags = REDIS_LOADING | REDIS_STALE | REDIS_FAST,
      .local = redis_local_readonly, .since = "3.0.0", .group = "cluster",
      .summary = "Let this connection read from followers, too", .acl = "@fast @connection",
-     .note = "a follower replies with what it has in memory, and with null for what it has not"},
+     .note = "a follower replies with what it has, and with PostgreSQL's row for what is not in its memory"},
     {.name = "readwrite", .arity = 1, .flags = REDIS_LOADING | REDIS_STALE | REDIS_FAST,
      .local = redis_local_readwrite, .since = "3.0.0", .group = "cluster",
      .summary = "Read from leaders only", .acl = "@fast @connection"},
