@@ -40,6 +40,7 @@ void *front_redis_on_open(void *f, struct resp_conn *conn, uint64_t id, const ch
     c->refs = 1;
     c->group_conn = GROUP_CONN_BIT | id;
     list_init(&c->ops);
+    list_init(&c->waits);
     list_init(&c->held);
     list_init(&c->link);
     return c;
@@ -67,10 +68,19 @@ void front_redis_on_refused(void *f, void *client)
     c->client->multi_failed |= c->client->in_multi && !c->refused;
 }
 
+/* Nobody waits for the flush any more. The groups look at the deadlines by and by. */
+static void give_up_waits(struct front_redis *f, struct redis_conn *c)
+{
+    list_for_each (it, next, &c->waits) {
+        list_entry(it, struct redis_operation, of_conn)->r.deadline_ms = f->now_ms;
+    }
+}
+
 void front_redis_on_close(void *f, void *client)
 {
     struct redis_conn *c = client;
     c->closed = true;
+    give_up_waits(f, c);
     drop_held(c);
     redis_uncount_multi(f, c);
     redis_conn_unref(c);
@@ -202,8 +212,8 @@ static const struct session_command *find_session(const struct redis_command *co
     return NULL;
 }
 
-/* So many keys, about, are looked at in one turn without a group, some ten milliseconds' work: a client may send
- * thousands of such commands at once, and the node must lead its groups meanwhile. */
+/* So many keys, about, are looked at in one turn without a group, some ten milliseconds' work: a client may
+ * send thousands of such commands at once, and the node must lead its groups meanwhile. */
 enum { TURN_LOCAL_WORK_MAX = 20000 };
 
 static bool turn_is_full(const struct front_redis *f)
@@ -219,8 +229,8 @@ static bool must_rest(
     return turn_is_full(f) && (!cheap || (session != NULL && session->take == redis_take_exec));
 }
 
-/* Must @command be held back? What looks at all keys in memory shall see what its connection wrote before; what looks
- * at some must not overtake a WATCH, which may have to wait for a version. */
+/* Must @command be held back? What looks at all keys in memory shall see what its connection wrote before;
+ * what looks at some must not overtake a WATCH, which may have to wait for a version. */
 static bool must_hold(
     const struct redis_conn *c, const struct redis_command *command, const struct session_command *session)
 {
@@ -267,7 +277,8 @@ static void take_local(struct redis_take *take)
     redis_answer(take);
 }
 
-/* A browser was led here, by somebody who wants it to send commands in a request's body: not a word, as Redis has it.
+/* A browser was led here, by somebody who wants it to send commands in a request's body: not a word, as Redis
+ * has it.
  */
 static bool is_http(struct bytes name)
 {

@@ -13,6 +13,9 @@ struct front_redis_ops {
     /* Fill what does not change from command to command, or is cheap: everything but the functions and
      * `data`. Pointers live until the next call. */
     void (*view)(void *data, struct redis_node_view *out);
+    /* The node that leads @group as of now, as an index into the view's nodes; -1: not known. Cheap: clients
+     * that know the cluster badly make it be asked for each command. */
+    int (*leader)(void *data, uint32_t group);
     /* The term of this node's replica of @group. */
     uint64_t (*term)(void *data, uint32_t group);
 };

@@ -37,11 +37,12 @@ struct redis_conn {
     uint64_t group_conn; /* what the groups know it by */
     struct list
         ops; /* of redis_operation.of_conn, oldest first; without those that only wait for the flush */
-    unsigned settling;    /* EXECs under way whose commands ask for the connection's settings, or change them: what
-                             comes behind must not do so before */
+    struct list waits;    /* those */
+    unsigned settling;    /* EXECs under way whose commands ask for the connection's settings, or change them:
+                             what    comes behind must not do so before */
     unsigned watching;    /* WATCH commands that are not answered yet: at most one */
     uint64_t watch_epoch; /* another one when the watched keys were forgotten */
-    size_t multi_bytes; /* what it queues and watches, as counted in front_redis.multi_bytes */
+    size_t multi_bytes;   /* what it queues and watches, as counted in front_redis.multi_bytes */
     struct list held;     /* of struct held_request */
     struct list link;     /* in front_redis.holding while something is held */
     bool release;         /* what is held may go on in the next turn */
@@ -101,7 +102,7 @@ struct redis_operation {
     uint64_t retry_ms;   /* not to be tried again before */
     size_t composed;     /* as counted in front->composed_bytes */
     bool crowded;        /* the last evaluation found no memory for its reply */
-    struct list of_conn; /* in conn->ops */
+    struct list of_conn; /* in conn->ops, or in conn->waits */
     struct list link;    /* in waiting.ops */
     /* The end of what is not an ordinary command: composes the reply (@op->r has the outcome), and lets go of
      * what it holds. Returns true when there is a reply; otherwise the outcome is told as for all. NULL: only
@@ -143,8 +144,8 @@ struct redis_operation *redis_operation_create(struct redis_take *take, uint16_t
 void redis_operation_begin(struct redis_operation *op);
 /* It needs no group after all: it ends with @status, and with OK its reply is composed. */
 void redis_operation_answer(struct redis_operation *op, enum status status);
-/* The end of each evaluation, which came to @status: is there memory for the reply that it composed? What must be
- * proved before it is told waits, and the server knows of it only when it comes. */
+/* The end of each evaluation, which came to @status: is there memory for the reply that it composed? What
+ * must be proved before it is told waits, and the server knows of it only when it comes. */
 enum status redis_operation_composed(struct redis_operation *op, enum status status);
 /* Does another node lead the group of @slot, as far as we know? Then it is said. (READONLY may let a command
  * that reads stay here all the same.) */

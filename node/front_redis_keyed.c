@@ -127,6 +127,9 @@ static enum status evaluate(struct group_request *r, struct transaction *t)
     struct redis_operation *op = list_entry(r, struct redis_operation, r);
     struct resp_writer w = {.out = &op->request->reply, .protocol = op->protocol};
     buf_clear(w.out);
+    if (op->conn->closed && r->read_only) {
+        return redis_operation_composed(op, STATUS_OK); /* nobody hears it */
+    }
     enum status status = redis_run(op, op->command, op->request->args, op->request->n, t, &w);
     return redis_operation_composed(op, status);
 }

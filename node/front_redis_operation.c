@@ -12,7 +12,8 @@ enum { RETRY_MS = 10 };
 
 const char redis_cluster_down[] = "CLUSTERDOWN The cluster is down";
 
-/* What went wrong, as clients read it. @message: NULL, or what to do. @crowded: there was no memory for the reply. */
+/* What went wrong, as clients read it. @message: NULL, or what to do. @crowded: there was no memory for the
+ * reply. */
 static void write_status(struct resp_writer *w, enum status status, const char *message, bool crowded)
 {
     char code[32];
@@ -25,7 +26,8 @@ static void write_status(struct resp_writer *w, enum status status, const char *
     code[n] = '\0';
     const char *text = status_text(status);
     if (status == STATUS_OVERLOADED && crowded) {
-        resp_error(w, "OOM command not allowed: the replies that wait take too much memory; nothing was done");
+        resp_error(
+            w, "OOM command not allowed: the replies that wait take too much memory; nothing was done");
     } else if (status == STATUS_OVERLOADED) {
         /* The word that clients know. */
         resp_error_of(w, "OOM command not allowed: %s%s%s", text, message != NULL ? ": " : "",
@@ -48,9 +50,12 @@ struct group *redis_group(const struct front_redis *f, uint16_t slot)
 /* The node that leads @group, if it is known and another one; NULL otherwise. */
 static const struct redis_view_node *other_leader(struct front_redis *f, uint32_t group)
 {
-    f->view_fresh = false; /* who leads can change within a turn */
+    int leader = f->config.ops->leader(f->config.data, group);
     const struct redis_node_view *v = redis_view(f);
-    return v->leader_known[group] && v->leader[group] != v->self ? &v->nodes[v->leader[group]] : NULL;
+    bool seen =
+        leader < 0 ? !v->leader_known[group] : v->leader_known[group] && v->leader[group] == (unsigned)leader;
+    f->view_fresh = seen; /* who leads can change within a turn */
+    return leader >= 0 && (unsigned)leader != v->self ? &v->nodes[leader] : NULL;
 }
 
 static void write_moved(struct resp_writer *w, uint16_t slot, const struct redis_view_node *to)
@@ -197,7 +202,7 @@ static void give_up_earlier(struct redis_operation *op)
 /* Is a later one of its connection at the group? It may be done, so @op must wait for that. */
 static bool is_overtaken(const struct redis_operation *op)
 {
-    if (list_empty(&op->of_conn)) {
+    if (op->r.op == GROUP_WAIT) {
         return false; /* it only waits for the flush */
     }
     for (const struct list *it = op->of_conn.next; it != &op->conn->ops; it = it->next) {
@@ -276,11 +281,7 @@ struct redis_operation *redis_operation_create(struct redis_take *take, uint16_t
     op->r.deadline_ms = take->request->received_ms + f->config.request_timeout_ms;
     op->r.done = done;
     list_init(&op->link);
-    if (kind == GROUP_WAIT) {
-        list_init(&op->of_conn);
-    } else {
-        list_push_back(&take->conn->ops, &op->of_conn);
-    }
+    list_push_back(kind == GROUP_WAIT ? &take->conn->waits : &take->conn->ops, &op->of_conn);
     return op;
 }
 

@@ -130,7 +130,8 @@ static void a_reply_that_would_be_far_too_big_is_refused(void **state)
     assert_asked(&b, "HSET h f v", ":1\r\n");
     assert_asked(&b, "HRANDFIELD h -2", "*2\r\n$1\r\nf\r\n$1\r\nf\r\n");
     assert_begins(redis_bench_ask(&b, b.conn, "HRANDFIELD h -10000000"), "-ERR the reply would be");
-    assert_begins(redis_bench_ask(&b, b.conn, "HRANDFIELD h -4000000000000000000"), "-ERR the reply would be");
+    assert_begins(
+        redis_bench_ask(&b, b.conn, "HRANDFIELD h -4000000000000000000"), "-ERR the reply would be");
     redis_bench_deinit(&b);
 }
 
@@ -570,6 +571,28 @@ static void wb_waitflush_waits_for_the_database_or_its_time(void **state)
     redis_bench_deinit(&b);
 }
 
+static void wb_waitflush_ends_with_its_connection(void **state)
+{
+    struct redis_bench b;
+    redis_bench_init(&b, 1);
+    assert_asked(&b, "SET a 1", "+OK\r\n");
+    void *conn = redis_bench_connect(&b, 77);
+    struct redis_call_of_test *wait = redis_bench_send(&b, conn, "WB.WAITFLUSH a 0");
+    struct redis_call_of_test *stays = redis_bench_send(&b, b.conn, "WB.WAITFLUSH a 0");
+    redis_bench_settle(&b);
+    assert_false(wait->done);
+    redis_bench_disconnect(&b, conn);
+    redis_bench_pass(&b, SWEEP_MS + 1);
+    assert_true(wait->done); /* whatever it says: nobody hears it */
+    assert_false(stays->done);
+    redis_bench_pass(&b, 200);
+    redis_bench_settle(&b);
+    db_committed(&b.f, b.f.sent[b.f.sent_n - 1].id);
+    redis_bench_settle(&b);
+    assert_reply(stays, ":1\r\n");
+    redis_bench_deinit(&b);
+}
+
 static void wb_lag_says_how_far_the_group_is_behind(void **state)
 {
     struct redis_bench b;
@@ -634,6 +657,7 @@ int main(void)
         cmocka_unit_test(a_scan_shows_every_key_once),
         cmocka_unit_test(wb_flushed_says_whether_a_key_is_in_the_database),
         cmocka_unit_test(wb_waitflush_waits_for_the_database_or_its_time),
+        cmocka_unit_test(wb_waitflush_ends_with_its_connection),
         cmocka_unit_test(wb_lag_says_how_far_the_group_is_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

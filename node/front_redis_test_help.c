@@ -33,6 +33,13 @@ static struct group *group_of(void *data, uint32_t group)
     return ((struct redis_bench *)data)->f.group;
 }
 
+static int leader_of(void *data, uint32_t group)
+{
+    const struct redis_bench *b = data;
+    (void)group;
+    return b->leader_known ? (int)b->leader : -1;
+}
+
 static uint64_t term_of(void *data, uint32_t group)
 {
     (void)data;
@@ -61,7 +68,8 @@ static void view(void *data, struct redis_node_view *out)
         .data_dir = ""};
 }
 
-static const struct front_redis_ops ops = {.group = group_of, .view = view, .term = term_of};
+static const struct front_redis_ops ops = {
+    .group = group_of, .view = view, .leader = leader_of, .term = term_of};
 
 void redis_bench_init(struct redis_bench *b, uint32_t group_count)
 {

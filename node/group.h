@@ -96,7 +96,7 @@ struct group_request {
     struct list link;       /* in the list of what it waits for */
     struct list live;       /* in the group's list of all requests */
     struct list load_waits; /* the misses that it waits for */
-    struct list overtakable; /* in the group's list of those, while it is one: see group_wait_misses */
+    struct list overtakable; /* in the group's list of those, while it is one: see group_wait_misses, group_wait_again */
     uint64_t number;         /* rises with each request */
     bool loaded;            /* it waited for a load */
     bool load_optional;     /* it waits for loads for the sake of order only */

@@ -43,6 +43,8 @@ struct retries {
 /* Each request looks for earlier ones of its connection: one list for all would be long with many clients. */
 enum { GROUP_OVERTAKABLE_LISTS = 256 };
 
+enum { GROUP_HEAVY_WORDS = 64 };
+
 struct group {
     struct group_config config;
     struct group_env env;
@@ -64,13 +66,17 @@ struct group {
     struct list live;  /* all requests */
     struct list ready; /* to be evaluated in the next turn */
     struct list loading;
-    /* Requests of several keys that have waited for loads, and are not evaluated yet, by their connections. */
+    /* Requests of several keys that have waited for loads, or that wait for a version, and are not evaluated
+     * yet, by their connections. */
     struct list overtakable[GROUP_OVERTAKABLE_LISTS];
-    uint64_t turn_work;      /* of the transactions of this turn: see transaction_work */
-    uint64_t last_number;    /* of a request */
-    struct list lease_next; /* answers for which a barrier is still to be proposed */
-    struct list lease_now;  /* answers that wait for the barrier under way */
-    uint64_t barrier_token; /* the newest one proposed */
+    uint64_t turn_work;                /* of the transactions of this turn: see transaction_work */
+    uint64_t turns;                    /* with something to evaluate */
+    uint64_t heavy[GROUP_HEAVY_WORDS]; /* a bit for each connection (some share one) whose requests are much
+                                          work */
+    uint64_t last_number;              /* of a request */
+    struct list lease_next;            /* answers for which a barrier is still to be proposed */
+    struct list lease_now;             /* answers that wait for the barrier under way */
+    uint64_t barrier_token;            /* the newest one proposed */
     bool barrier_pending;
     bool barrier_wanted; /* the flush wants to know that we still lead: a reading of the database's clock
                             waits */
@@ -145,10 +151,13 @@ void group_clear_results(struct group_request *r);
 
 /* Let @r wait for the load of @key. False: there are too many, and @r was refused. */
 bool group_wait_load(struct group *g, struct group_request *r, struct bytes key);
-/* Let @r, an update or a transaction, or a read by the leader, wait until those of its keys are known that must be,
- * and behind earlier requests of its connection that wait likewise: they keep their order. True: it waits, or was
- * refused. */
+/* Let @r, an update or a transaction, or a read by the leader, wait until those of its keys are known that
+ * must be, and behind earlier requests of its connection that wait likewise: they keep their order. True: it
+ * waits, or was refused. */
 bool group_wait_misses(struct group *g, struct group_request *r);
+/* Let @r, an update or a transaction, be evaluated again when @p has applied: it must know a version that @p
+ * will have. Later requests of its connection wait behind it. */
+void group_wait_again(struct group *g, struct group_request *r, struct proposal *p);
 /* What writing @len bytes (0: a delete) to @key can add to what is dirty. */
 void group_growth(const struct group *g, struct bytes key, size_t len, uint64_t *bytes, uint64_t *entries);
 /* @r is answered, with @status and what is in its results, once @seen (NULL: nothing) has applied and we are
@@ -166,9 +175,11 @@ enum evaluated group_eval_transaction(struct group *g, struct group_request *r);
 /* Is the key as it has applied the answer for @r, although @w (NULL: nothing) is in flight? NULL: no. */
 const struct state_entry *group_applied_will_do(const struct group *g, const struct group_request *r,
     struct bytes key, const struct pending_write *w, uint64_t stamp_ms);
-/* Must some key of @r be read from what is in flight? Then all are, or half of another request would be seen. */
+/* Must some key of @r be read from what is in flight? Then all are, or half of another request would be seen.
+ */
 bool group_must_see_flight(struct group *g, const struct group_request *r, uint64_t stamp_ms);
-/* A stale read takes what this replica has. True: @r waits for keys that must come from the database, or was refused.
+/* A stale read takes what this replica has. True: @r waits for keys that must come from the database, or was
+ * refused.
  */
 bool group_wait_unknown(struct group *g, struct group_request *r);
 /* The @i'th key was read. The read that brought it into memory does not count. */

@@ -1,17 +1,46 @@
 /* Reading through: misses of one turn go out as one SELECT; its answer becomes clean entries and absences. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "node/group_internal.h"
+#include "proto/base/alloc.h"
 #include "proto/pb.h"
 
 enum { LOAD_KEYS_MAX = 1000, FORGET_KEYS_MAX = 256 };
 
+static int compare_numbers(const void *a, const void *b)
+{
+    const struct group_request *const *one = a, *const *two = b;
+    return (*one)->number < (*two)->number ? -1 : (*one)->number > (*two)->number;
+}
+
+/* Each takes its place before those that are ready already and came later: they may be of the same connection
+ * and about the same key. */
 static void make_ready(struct group *g, struct list *requests)
 {
-    struct list *node;
-    while ((node = list_pop_front(requests)) != NULL) {
-        group_move(list_entry(node, struct group_request, link), AT_READY, &g->ready);
+    size_t n = 0, i = 0;
+    for (const struct list *it = requests->next; it != requests; it = it->next) {
+        n++;
     }
+    if (n == 0) {
+        return;
+    }
+    struct group_request **sorted = xmalloc(n * sizeof(struct group_request *));
+    for (struct list *it = requests->next; it != requests; it = it->next) {
+        sorted[i++] = list_entry(it, struct group_request, link);
+    }
+    qsort(sorted, n, sizeof(struct group_request *), compare_numbers);
+    struct list *place = g->ready.next;
+    for (i = 0; i < n; i++) {
+        while (place != &g->ready &&
+               list_entry(place, const struct group_request, link)->number < sorted[i]->number) {
+            place = place->next;
+        }
+        list_remove(&sorted[i]->link);
+        list_insert_before(&sorted[i]->link, place);
+        sorted[i]->where = AT_READY;
+    }
+    free(sorted);
 }
 
 /* What kept a load from ending has left memory, or is an answer again: look anew. */
@@ -63,16 +92,19 @@ static void end_batch(struct group *g, struct load_batch *batch)
 /* Every request that must know @load's key gets the error; who waited for the order's sake goes on. */
 static void fail_load(struct group *g, struct load *load, enum status status, const char *message)
 {
+    struct list ready;
+    list_init(&ready);
     while (!list_empty(&load->waits)) {
         struct load_wait *wait = list_entry(load->waits.next, struct load_wait, of_load);
         struct group_request *r = wait->request;
         if (r->load_optional) {
             loads_forget_request(r);
-            group_move(r, AT_READY, &g->ready);
+            group_move(r, AT_READY, &ready);
         } else {
             group_finish(g, r, status, message); /* takes all of its waits away */
         }
     }
+    make_ready(g, &ready);
 }
 
 static void fail_batch(struct group *g, struct load_batch *batch, enum status status, const char *message)
@@ -218,8 +250,8 @@ static void loaded(void *data, uint64_t token, const struct load_result *result)
         fail_batch(g, batch, STATUS_DATABASE_DOWN, why);
         return;
     }
-    /* What this replica is still to apply may be older than these rows: its readers would see time go back. A batch has
-     * the values of its own log index at the latest. */
+    /* What this replica is still to apply may be older than these rows: its readers would see time go back. A
+     * batch has the values of its own log index at the latest. */
     if (!g->gate_open && result->last_batch > g->state.applied_index) {
         fail_batch(g, batch, STATUS_UNAVAILABLE, "this replica is behind the database; ask the leader");
         return;

@@ -237,7 +237,8 @@ static struct bytes key_of(const struct group_request *r, uint32_t i)
 /* Must its @i'th key be known? */
 static bool needs(const struct group_request *r, uint32_t i)
 {
-    return r->op == GROUP_UPDATE ? operation_needs_current(&r->operations[i]) : r->blind == NULL || !r->blind[i];
+    return r->op == GROUP_UPDATE ? operation_needs_current(&r->operations[i])
+                                 : r->blind == NULL || !r->blind[i];
 }
 
 /* Does a request of @conn_id wait for the load of @key? Whoever finds out that one of his own does becomes
@@ -260,8 +261,8 @@ static struct list *overtakable_of(struct group *g, const struct group_request *
     return &g->overtakable[r->conn_id % GROUP_OVERTAKABLE_LISTS];
 }
 
-/* An earlier request of @r's connection that is not evaluated yet, and that waits for the loads of several keys, or
- * behind one that does. */
+/* An earlier request of @r's connection that is not evaluated yet, and that waits for the loads of several
+ * keys, or for a version, or behind one that does. */
 static struct group_request *earlier_of_many(struct group *g, const struct group_request *r)
 {
     const struct list *all = overtakable_of(g, r);
@@ -282,6 +283,10 @@ static void wait_behind(struct group *g, struct group_request *r, const struct g
             list_entry(earlier->load_waits.next, const struct load_wait, of_request);
         loads_wait(&g->loads, wait->load->key, r);
         group_move(r, AT_WAIT_LOAD, &g->loading);
+    } else if (earlier->where == AT_WAIT_OVERLAY) {
+        r->where = AT_WAIT_OVERLAY; /* next to it, in the list of the proposal's readers */
+        list_remove(&r->link);
+        list_push_front((struct list *)(uintptr_t)&earlier->link, &r->link);
     } else {
         group_move(r, AT_READY, &g->ready); /* it is evaluated in this turn, and @r in the next one */
     }
@@ -292,19 +297,21 @@ bool group_wait_misses(struct group *g, struct group_request *r)
     bool missing = false, needed = false;
     for (uint32_t i = 0; i < r->n; i++) {
         struct bytes key = key_of(r, i);
-        if (overlay_find(&g->overlay, key) != NULL || group_known(g, key) != NULL) {
+        bool known = overlay_find(&g->overlay, key) != NULL || group_known(g, key) != NULL;
+        /* It can be known, by somebody else's write, while its own connection waits for its load still. */
+        if (known && (g->loads.written_n == 0 || r->loaded || !own_load_pending(g, key, r->conn_id))) {
             continue;
         }
         /* A key that need not be known is waited for, too, when its own connection waits for it already: its
          * requests to a key keep their order. Once is enough: it may be written and loaded all the time. */
-        if (!needs(r, i) && (r->load_optional || !own_load_pending(g, key, r->conn_id))) {
+        if (!known && !needs(r, i) && (r->load_optional || !own_load_pending(g, key, r->conn_id))) {
             continue;
         }
         if (!group_wait_load(g, r, key)) {
             return true;
         }
         missing = true;
-        needed = needed || needs(r, i);
+        needed = needed || (needs(r, i) && !known);
     }
     const struct group_request *earlier = missing ? NULL : earlier_of_many(g, r);
     r->load_optional = (missing || earlier != NULL) && !needed;
@@ -323,6 +330,14 @@ bool group_wait_misses(struct group *g, struct group_request *r)
         list_push_back(overtakable_of(g, r), &r->overtakable);
     }
     return true;
+}
+
+void group_wait_again(struct group *g, struct group_request *r, struct proposal *p)
+{
+    group_move(r, AT_WAIT_OVERLAY, &p->readers);
+    if (list_empty(&r->overtakable)) {
+        list_push_back(overtakable_of(g, r), &r->overtakable);
+    }
 }
 
 void group_growth(const struct group *g, struct bytes key, size_t len, uint64_t *bytes, uint64_t *entries)
@@ -365,9 +380,9 @@ void group_answer(struct group *g, struct group_request *r, enum status status, 
 
 /* ---- Evaluating ---- */
 
-/* So much work, in bytes, is done for transactions in one turn: some milliseconds. A hash of the largest size takes
- * half a millisecond for each look at it, and clients may ask for thousands at once; meanwhile nobody hears that this
- * node still leads. */
+/* So much work, in bytes, is done for transactions in one turn: some milliseconds. A hash of the largest size
+ * takes half a millisecond for each look at it, and clients may ask for thousands at once; meanwhile nobody
+ * hears that this node still leads. */
 enum { TURN_WORK_MAX_BYTES = 8 * 1024 * 1024 };
 
 static enum evaluated evaluate(struct group *g, struct group_request *r)
@@ -431,24 +446,68 @@ static uint32_t fetch_asked(const struct group *g, const struct list *requests)
     return covered;
 }
 
+/* ---- Whose turn it is ---- */
+
+/* Thousands of requests that are much work each may be ready: the others do not stand in line behind them.
+ * Whose requests were such is known for some turns; all that they ask comes behind what the others ask, in
+ * its order. */
+enum { HEAVY_WORK_BYTES = 64 * 1024, HEAVY_TURNS = 64 };
+
+static uint64_t *heavy_word(struct group *g, const struct group_request *r, uint64_t *bit)
+{
+    uint64_t hash = r->conn_id * UINT64_C(0x9e3779b97f4a7c15);
+    *bit = UINT64_C(1) << (hash >> 58);
+    return &g->heavy[(hash >> 48) % GROUP_HEAVY_WORDS];
+}
+
+/* Evaluate what is first in @from. False: there was no room for it, and it is the first again. */
+static bool evaluate_first(struct group *g, struct list *from, uint32_t *fetched)
+{
+    *fetched = *fetched > 0 ? *fetched : fetch_asked(g, from);
+    --*fetched;
+    struct list *node = list_pop_front(from);
+    struct group_request *r = list_entry(node, struct group_request, link);
+    uint64_t before = g->turn_work, bit, *word = heavy_word(g, r, &bit);
+    if (evaluate(g, r) == NO_ROOM) {
+        list_push_front(from, node);
+        return false;
+    }
+    *word |= g->turn_work - before >= HEAVY_WORK_BYTES ? bit : 0;
+    return true;
+}
+
+static bool is_heavy(struct group *g, const struct list *node)
+{
+    uint64_t bit, *word = heavy_word(g, list_entry(node, const struct group_request, link), &bit);
+    return (*word & bit) != 0;
+}
+
 void group_evaluate_ready(struct group *g)
 {
     /* Only what is ready now: what an answer makes ready comes in the next turn. */
-    struct list now;
+    struct list now, heavy;
     list_init(&now);
+    list_init(&heavy);
     list_splice_back(&now, &g->ready);
     g->turn_work = 0;
+    if (!list_empty(&now) && ++g->turns % HEAVY_TURNS == 0) {
+        memset(g->heavy, 0, sizeof g->heavy);
+    }
     uint32_t fetched = 0;
-    for (struct list *node; g->turn_work < TURN_WORK_MAX_BYTES && !list_empty(&now);) {
-        fetched = fetched > 0 ? fetched : fetch_asked(g, &now);
-        fetched--;
-        node = list_pop_front(&now);
-        struct group_request *r = list_entry(node, struct group_request, link);
-        if (evaluate(g, r) == NO_ROOM) {
-            list_push_front(&now, node);
-            break;
+    bool room = true;
+    while (room && g->turn_work < TURN_WORK_MAX_BYTES && !list_empty(&now)) {
+        if (is_heavy(g, now.next)) {
+            list_push_back(&heavy, list_pop_front(&now));
+        } else {
+            room = evaluate_first(g, &now, &fetched);
         }
     }
+    fetched = 0;
+    for (bool some = false; room && !list_empty(&heavy) && (!some || g->turn_work < TURN_WORK_MAX_BYTES);) {
+        room = evaluate_first(g, &heavy, &fetched);
+        some = true;
+    }
+    list_splice_front(&now, &heavy);
     if (g->turn_work >= TURN_WORK_MAX_BYTES && !list_empty(&now)) {
         group_wake_at(g, g->now_ms); /* at once */
     }

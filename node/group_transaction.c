@@ -319,7 +319,7 @@ static enum evaluated conclude(struct transaction *t, enum status status)
     enum evaluated refused = EVALUATED;
     if (status == STATUS_AGAIN) {
         CHECK(t->again != NULL);
-        group_move(t->request, AT_WAIT_OVERLAY, &t->again->readers);
+        group_wait_again(t->group, t->request, t->again);
         return EVALUATED;
     }
     if (status == STATUS_OK) {

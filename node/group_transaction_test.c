@@ -99,8 +99,8 @@ static struct script *begin(struct fixture *f, const char *keys, const char *wor
         .blind = s->blind,
         .evaluate = run_script,
         .done = script_done,
-        .read_only = strstr(words, "put") == NULL && strstr(words, "del") == NULL && strstr(words, "expire") == NULL &&
-                     strstr(words, "hash") == NULL};
+        .read_only = strstr(words, "put") == NULL && strstr(words, "del") == NULL &&
+                     strstr(words, "expire") == NULL && strstr(words, "hash") == NULL};
     group_submit(f->group, &s->r);
     return s;
 }
@@ -140,7 +140,8 @@ static void all_of_its_writes_are_one_entry(void **state)
     set_now(&f, "a", "1");
     set_now(&f, "b", "2");
     unsigned before = f.proposals;
-    struct script *s = begin(&f, "a b !c", "get a; put a x; get a; get b; put b y; del a; get a; put a z; put c w", 1);
+    struct script *s =
+        begin(&f, "a b !c", "get a; put a x; get a; get b; put b y; del a; get a; put a z; put c w", 1);
     fixture_turn(&f);
     assert_int_equal(f.proposals - before, 1);
     assert_false(s->done);
@@ -498,8 +499,10 @@ static void the_value_of_a_hash_is_no_answer_to_who_knows_texts_only(void **stat
     struct ask get, incr, old, plain;
     fixture_init(&f, 0, false, true);
     run_now(&f, "!h", "hash h fields", "");
-    struct operation swap = {
-        .kind = OPERATION_SET, .key = bytes_from_text("h"), .value = bytes_from_text("v"), .return_old = true};
+    struct operation swap = {.kind = OPERATION_SET,
+        .key = bytes_from_text("h"),
+        .value = bytes_from_text("v"),
+        .return_old = true};
     ask_get(&f, &get, "h", 1);
     ask_incr(&f, &incr, "h", 1, 1);
     ask_update(&f, &old, &swap, 1);
@@ -586,7 +589,8 @@ static void who_wants_the_version_of_a_hot_key_is_not_left_behind(void **state)
     fixture_deinit(&f);
 }
 
-/* Each look at such a hash takes a while, and the node must go on in between. In the order in which they came. */
+/* Each look at such a hash takes a while, and the node must go on in between. In the order in which they
+ * came. */
 static void a_turn_does_only_so_much_for_large_hashes(void **state)
 {
     enum { LOOKS = 100 };
@@ -622,6 +626,41 @@ static void a_turn_does_only_so_much_for_large_hashes(void **state)
     fixture_deinit(&f);
 }
 
+/* Nor do those behind them who ask for little: only each connection's own order is kept. */
+static void who_asks_for_little_does_not_stand_behind_much(void **state)
+{
+    enum { LOOKS = 100, MUCH = 1, OTHER = 2 };
+    (void)state;
+    struct fixture f;
+    static char words[LIMIT_VALUE_BYTES + 64];
+    fixture_init(&f, 0, false, true);
+    f.group->config.dirty_bytes_max = 64 << 20;
+    strcpy(words, "hash h ");
+    memset(words + 7, 'x', 1000 * 1000);
+    run_now(&f, "!h", words, "");
+    run_now(&f, "!a", "put a v1", "");
+    struct script *looks[LOOKS], *own = NULL;
+    for (int i = 0; i < LOOKS; i++) {
+        looks[i] = begin(&f, "h", "version h", MUCH);
+    }
+    own = begin(&f, "a", "get a", MUCH);
+    struct script *other = begin(&f, "a", "get a", OTHER);
+    group_turn(f.group, f.now_ms, f.now_ms);
+    assert_end(other, STATUS_OK, "v1 ");
+    assert_true(looks[0]->done);
+    assert_false(looks[LOOKS - 1]->done || own->done);
+    for (int turns = 0; !own->done; turns++) {
+        assert_true(turns < LOOKS);
+        group_turn(f.group, f.now_ms, f.now_ms);
+        assert_true(!own->done || looks[LOOKS - 1]->done);
+    }
+    assert_end(own, STATUS_OK, "v1 ");
+    for (int i = 0; i < LOOKS; i++) {
+        assert_end(looks[i], STATUS_OK, "");
+    }
+    fixture_deinit(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -647,6 +686,7 @@ int main(void)
         cmocka_unit_test(what_would_change_nothing_waits_for_the_delete_that_it_rests_on),
         cmocka_unit_test(who_wants_the_version_of_a_hot_key_is_not_left_behind),
         cmocka_unit_test(a_turn_does_only_so_much_for_large_hashes),
+        cmocka_unit_test(who_asks_for_little_does_not_stand_behind_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -289,7 +289,7 @@ enum evaluated group_eval_update(struct group *g, struct group_request *r)
     struct evaluation ev = evaluate_all(g, r, stamp_ms);
     if (ev.status == STATUS_AGAIN) {
         group_clear_results(r);
-        group_move(r, AT_WAIT_OVERLAY, &ev.again->readers);
+        group_wait_again(g, r, ev.again);
     } else if (ev.status == STATUS_INVALID) {
         group_finish(g, r, STATUS_INVALID, "a key with a condition is named twice");
     } else if (ev.wrote) {

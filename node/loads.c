@@ -92,6 +92,8 @@ void loads_key_written(struct loads *l, struct bytes key)
     struct load *load = loads_find(l, key);
     if (load != NULL) {
         load->dead = true;
+        l->written_n += !load->written;
+        load->written = true;
     }
 }
 
@@ -148,6 +150,7 @@ static void unlink_load(struct loads *l, struct load *load)
     CHECK(*link == load);
     *link = load->next_in_bucket;
     l->n--;
+    l->written_n -= load->written;
     list_remove(&load->link);
 }
 

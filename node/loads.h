@@ -16,6 +16,7 @@ struct load {
     struct load *next_in_bucket;
     uint64_t hash;
     bool dead;
+    bool written; /* that is why: the key is known without it, though some may wait for it still */
     bool overtaken;
     bool found;           /* there is a row */
     bool differs;         /* from the entry in memory, */
@@ -50,6 +51,7 @@ struct loads {
     uint32_t fresh_n;
     struct list sent;
     struct list held;
+    uint32_t written_n; /* of all: those whose key was written */
     struct list overtaken; /* ended, and not in the table of loads any more: their keys are to be forgotten */
     uint64_t last_token;
 };

@@ -36,6 +36,15 @@ static unsigned index_of_node(const struct node *n, uint64_t id)
     return i;
 }
 
+static int front_leader(void *data, uint32_t group)
+{
+    const struct node *n = data;
+    struct replica_info info;
+    replica_info(seat_replica(&n->seats[group]), &info);
+    unsigned leader = index_of_node(n, info.leader_id);
+    return leader < n->config->n_nodes ? (int)leader : -1;
+}
+
 /* Who leads what, and whom do we hear. A follower hears its leaders only: of the others it thinks no ill. */
 static uint64_t look_at_groups(struct node *n)
 {
@@ -120,7 +129,7 @@ static void front_view(void *data, struct redis_node_view *out)
 }
 
 static const struct front_redis_ops redis_ops = {
-    .group = front_group, .view = front_view, .term = front_term};
+    .group = front_group, .view = front_view, .leader = front_leader, .term = front_term};
 
 /* ---- Opening ---- */
 

@@ -424,6 +424,8 @@ static void resp_request_handle(struct server_request *base)
 
 static const struct server_codec resp_codec = {
     .log_prefix = "redis-",
+    .in_order = true,
+    .gives_up = true,
     .conn_bytes = sizeof(struct resp_conn),
     .conn_opened = resp_conn_opened,
     .conn_closed = resp_conn_closed,

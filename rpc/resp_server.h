@@ -44,7 +44,8 @@ struct resp_server_config {
     size_t client_bytes_max;
     size_t command_bytes_max; /* a longer command, with its headers, is skipped, and answered "-ERR ..." */
     unsigned idle_timeout_ms;
-    unsigned frame_timeout_ms;
+    unsigned frame_timeout_ms; /* and so long a client that has ended its side is served when nothing comes of
+                                  it */
     const struct logger *logger;
     /* A connection begins: returns what its requests carry as `client`. Its addresses are HOST:PORT. */
     void *(*on_open)(void *data, struct resp_conn *conn, uint64_t id, const char *peer, const char *local);

@@ -199,6 +199,46 @@ static void a_command_that_is_itself_what_is_too_much_is_refused_in_the_end(void
     resp_fixture_stop(r);
 }
 
+static void expect_lines(int fd, unsigned n)
+{
+    char c;
+    while (n > 0) {
+        assert_true(client_receive_exactly(fd, &c, 1));
+        n -= c == '\n';
+    }
+}
+
+/* A refusal leaves when the replies before it have left: to refuse would take more memory, not less. */
+static void over_the_total_nothing_is_refused_behind_a_command_that_waits(void **state)
+{
+    enum { N = 20, PINGS = 2000, MAX = 256 * KIB, SHARE = 32 * KIB, SETTLE_TURNS = 8 };
+    struct resp_fixture *r =
+        resp_fixture_start(true, false, &(struct resp_server_config){.client_bytes_max = MAX});
+    struct buf pings;
+    buf_init(&pings);
+    for (int i = 0; i < PINGS; i++) {
+        buf_append(&pings, "PING\r\n", 6);
+    }
+    int fds[N];
+    for (int i = 0; i < N; i++) {
+        fds[i] = client_dial(r->f);
+        client_send(fds[i], pings.data, pings.len);
+    }
+    fixture_await_bytes_at_least(r->f, MAX + 1);
+    for (int i = 0; i < SETTLE_TURNS; i++) { /* of the sweeps, which would refuse after a second */
+        fixture_await_turn(r->f);
+    }
+    assert_true(resp_fixture_refused(r) <= N); /* the one for which the share was too small */
+    assert_true(fixture_bytes_max(r->f) <= MAX + N * 2 * SHARE);
+    fixture_release(r->f);
+    for (int i = 0; i < N; i++) {
+        expect_lines(fds[i], PINGS);
+        close(fds[i]);
+    }
+    buf_deinit(&pings);
+    resp_fixture_stop(r);
+}
+
 static void random_bytes_disturb_nobody(void **state)
 {
     enum { N = 300, BYTES = 2000 };
@@ -246,6 +286,26 @@ static void a_reply_after_its_connection_has_gone_is_dropped(void **state)
     assert_int_equal(r->orphans, 3);
     pthread_mutex_unlock(&r->f->lock);
     close(other);
+    resp_fixture_stop(r);
+}
+
+/* What they wait for may take for ever. Of the second one nothing is read any more, so its end is not read,
+ * too. */
+static void who_is_gone_and_waits_is_closed_when_nothing_comes_of_it(void **state)
+{
+    struct resp_fixture *r = resp_fixture_start(
+        true, false, &(struct resp_server_config){.requests_max = 4, .frame_timeout_ms = 100});
+    int few = client_dial(r->f), full = client_dial(r->f), here = client_dial(r->f);
+    client_say(few, "PING\r\n");
+    client_say(full, "PING\r\nPING\r\nPING\r\nPING\r\nPING\r\n");
+    client_say(here, "PING\r\n");
+    fixture_await_handled(r->f, 6);
+    close(few);
+    close(full);
+    resp_fixture_await_closed(r, 2);
+    fixture_release(r->f);
+    client_expect_text(here, "+PONG\r\n"); /* who is there waits as long as it takes */
+    close(here);
     resp_fixture_stop(r);
 }
 
@@ -348,8 +408,10 @@ int main(void)
         cmocka_unit_test(memory_is_taken_for_what_came_and_not_for_what_is_announced),
         cmocka_unit_test(over_the_total_the_unfinished_are_closed_with_a_word_and_the_others_go_on),
         cmocka_unit_test(a_command_that_is_itself_what_is_too_much_is_refused_in_the_end),
+        cmocka_unit_test(over_the_total_nothing_is_refused_behind_a_command_that_waits),
         cmocka_unit_test(random_bytes_disturb_nobody),
         cmocka_unit_test(a_reply_after_its_connection_has_gone_is_dropped),
+        cmocka_unit_test(who_is_gone_and_waits_is_closed_when_nothing_comes_of_it),
         cmocka_unit_test(replies_that_wait_when_their_connection_goes_are_freed),
         cmocka_unit_test(closing_sends_the_replies_owed_within_the_grace_and_no_word_more),
         cmocka_unit_test(closing_without_grace_waits_for_the_handlers_replies_only),

@@ -111,6 +111,44 @@ static void a_hundred_thousand_commands_at_once_cost_bounded_memory(void **state
     resp_fixture_stop(r);
 }
 
+/* However much the others send: their commands are done in many turns, and between them come those of all. */
+static void who_sends_little_is_served_between_those_who_send_much(void **state)
+{
+    enum { MANY = 20, COMMANDS = 20000, PER_TURN = 5000 };
+    struct resp_fixture *r = resp_fixture_start(false, false,
+        &(struct resp_server_config){.requests_max = 2 * COMMANDS, .output_max = 16 * 1024 * 1024});
+    struct buf pings;
+    buf_init(&pings);
+    for (int i = 0; i < COMMANDS; i++) {
+        buf_append(&pings, "PING\r\n", 6);
+    }
+    int fds[MANY], other = client_dial(r->f);
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = client_dial(r->f);
+    }
+    fixture_pause(r->f); /* all of it is there in one turn */
+    unsigned turns = fixture_turns(r->f);
+    for (int i = 0; i < MANY; i++) {
+        int large = 4 * COMMANDS * 6;
+        setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &large, sizeof large);
+        client_send(fds[i], pings.data, pings.len);
+    }
+    client_say(other, "ECHO here\r\n");
+    fixture_resume(r->f);
+    client_expect_text(other, "$4\r\nhere\r\n");
+    assert_true(fixture_handled(r->f) < MANY * COMMANDS / 2);
+    for (int i = 0; i < MANY; i++) {
+        for (int j = 0; j < COMMANDS; j++) {
+            client_expect_text(fds[i], "+PONG\r\n");
+        }
+        close(fds[i]);
+    }
+    assert_true(fixture_turns(r->f) - turns >= MANY * COMMANDS / PER_TURN);
+    buf_deinit(&pings);
+    close(other);
+    resp_fixture_stop(r);
+}
+
 static void over_requests_max_nothing_is_taken_until_something_is_answered(void **state)
 {
     struct resp_fixture *r = resp_fixture_start(true, false, &(struct resp_server_config){.requests_max = 4});
@@ -322,6 +360,7 @@ int main(void)
         cmocka_unit_test(commands_are_answered_inline_or_not_and_byte_by_byte),
         cmocka_unit_test(replies_come_in_the_order_of_commands_whoever_is_answered_first),
         cmocka_unit_test(a_hundred_thousand_commands_at_once_cost_bounded_memory),
+        cmocka_unit_test(who_sends_little_is_served_between_those_who_send_much),
         cmocka_unit_test(over_requests_max_nothing_is_taken_until_something_is_answered),
         cmocka_unit_test(commands_of_all_sizes_keep_their_bytes_until_they_are_answered),
         cmocka_unit_test(nothing_is_answered_to_empty_commands),

@@ -1,4 +1,6 @@
 /* One connection of a port: its input, its caps, its end. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,6 +164,26 @@ static bool conn_full(const struct server_conn *conn)
            server_conn_unsent(conn) + conn->queued_bytes > limits->output_max;
 }
 
+bool server_turn_is_full(const struct server *server)
+{
+    return server->turn_bytes >= SERVER_TURN_BYTES;
+}
+
+static void turn_add(struct server_conn *conn, size_t bytes)
+{
+    struct server *server = conn->server;
+    conn->turn_bytes = (conn->turn == server->turn ? conn->turn_bytes : 0) + bytes;
+    conn->turn = server->turn;
+    server->turn_bytes += bytes;
+}
+
+/* Has it had its part of this turn? */
+static bool conn_must_rest(const struct server_conn *conn)
+{
+    return server_turn_is_full(conn->server) && conn->turn == conn->server->turn &&
+           conn->turn_bytes >= SERVER_TURN_SHARE_BYTES;
+}
+
 /* Is there room for what comes next: in the buffer as it is, or by growing it? */
 static bool conn_may_read(const struct server_conn *conn)
 {
@@ -205,6 +227,9 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     size_t room = 0;
     uint8_t *at = conn_input_room(&conn->in, &room);
     CHECK(at != NULL); /* out of memory: a node stops, see proto/base/alloc.h */
+    if (server_turn_is_full(conn->server) && room > SERVER_TURN_SHARE_BYTES) {
+        room = SERVER_TURN_SHARE_BYTES;
+    }
     *buf = uv_buf_init((char *)at, (unsigned)room);
     server_recount(conn);
 }
@@ -264,9 +289,11 @@ static void conn_process(struct server_conn *conn)
     const struct server_codec *codec = conn->server->codec;
     uint64_t boot_ms = clock_boot_ms();
     bool took = false;
-    while (conn->state == CONN_SERVING && !conn_full(conn) &&
+    conn->resting = false;
+    while (conn->state == CONN_SERVING && !conn_full(conn) && !conn_must_rest(conn) &&
            (conn->refusing || server_conn_has_room(conn, 0)) && codec->take(conn, boot_ms)) {
         conn->last_frame_ms = uv_now(conn->server->loop);
+        turn_add(conn, SERVER_TURN_REQUEST_BYTES);
         took = true;
     }
     if (conn->state != CONN_SERVING) {
@@ -277,6 +304,12 @@ static void conn_process(struct server_conn *conn)
     server_recount(conn);
     bool full = conn_full(conn);
     bool whole = codec->whole(conn); /* and not taken: others hold too much */
+    conn->resting = !full && conn_must_rest(conn);
+    if (conn->resting) {
+        conn_set_reading(conn, false);
+        server_mark_dirty(conn);
+        return;
+    }
     bool wait = !full && (whole || (!conn->peer_ended && !conn_may_read(conn)));
     conn_set_reading(conn, !conn->peer_ended && !full && !wait);
     if (wait) {
@@ -308,6 +341,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     } else if (n > 0) {
         conn_input_received(&conn->in, (size_t)n);
         conn->received_ms = uv_now(conn->server->loop);
+        turn_add(conn, (size_t)n);
     }
     conn_process(conn);
 }
@@ -371,14 +405,43 @@ static void conn_sweep_frame(struct server_conn *conn, uint64_t now_ms)
     }
 }
 
-/* Messages that wait for room take it as well: if nobody gives way, they must not wait for each other. */
+/* Messages that wait for room take it as well: if nobody gives way, they must not wait for each other. A
+ * refusal that itself had to wait for earlier answers would only take more. */
 static void conn_sweep_waiting(struct server_conn *conn, uint64_t now_ms)
 {
-    if (!list_empty(&conn->waiting_link) && now_ms - conn->wait_begun_ms >= SERVER_STALL_MS) {
+    bool could_leave = !conn->server->codec->in_order || conn->requests_pending == 0;
+    if (!list_empty(&conn->waiting_link) && could_leave && now_ms - conn->wait_begun_ms >= SERVER_STALL_MS) {
         list_remove(&conn->waiting_link);
         conn->refusing = true;
         conn_process(conn);
         conn->refusing = false;
+    }
+}
+
+/* The end of what the peer sends stands behind what we did not read: but the kernel knows of it. */
+static bool peer_is_done(const struct server_conn *conn)
+{
+    uv_os_fd_t fd;
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    if (conn->peer_ended) {
+        return true;
+    }
+    return !conn->reading && uv_fileno((const uv_handle_t *)&conn->tcp, &fd) == 0 &&
+           getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           (info.tcpi_state == TCP_CLOSE_WAIT || info.tcpi_state == TCP_CLOSE);
+}
+
+/* Who will say nothing more, and is answered nothing any more, is most likely gone: what it waits for may
+ * take an hour. */
+static void conn_sweep_gone(struct server_conn *conn, uint64_t now_ms)
+{
+    const struct server *server = conn->server;
+    unsigned timeout_ms = server->limits.frame_timeout_ms;
+    if (server->codec->gives_up && timeout_ms > 0 && conn->state < CONN_LINGERING &&
+        conn->requests_pending > 0 && now_ms - conn->last_frame_ms >= timeout_ms && peer_is_done(conn) &&
+        may_end(conn->server)) {
+        server_conn_close(conn);
     }
 }
 
@@ -417,6 +480,7 @@ void server_conn_sweep(struct server_conn *conn, uint64_t now_ms)
     conn_sweep_frame(conn, now_ms);
     conn_sweep_waiting(conn, now_ms);
     conn_sweep_idle(conn, unsent, now_ms);
+    conn_sweep_gone(conn, now_ms);
 }
 
 void server_conn_open(struct server *server, int fd)

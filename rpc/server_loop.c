@@ -20,13 +20,26 @@ static void on_awake(uv_idle_t *idle)
 static void on_flush(uv_prepare_t *prepare)
 {
     struct server *server = prepare->data;
-    struct list turn;
+    struct list turn, later;
     list_init(&turn);
+    list_init(&later);
     list_splice_back(&turn, &server->dirty);
     uv_idle_stop(&server->awake);
+    server->turn++;
+    server->turn_bytes = 0;
     struct list *node;
     while ((node = list_pop_front(&turn)) != NULL) {
-        server_conn_turn(list_entry(node, struct server_conn, dirty_link));
+        struct server_conn *conn = list_entry(node, struct server_conn, dirty_link);
+        if (conn->resting && conn->state == CONN_SERVING && server_turn_is_full(server)) {
+            list_push_back(&later, node);
+            server_output_write(conn);
+        } else {
+            server_conn_turn(conn);
+        }
+    }
+    if (!list_empty(&later)) { /* they are the first of the next turn */
+        list_splice_front(&server->dirty, &later);
+        uv_idle_start(&server->awake, on_awake);
     }
     server_budget_turn(server);
 }

@@ -28,6 +28,12 @@ enum {
     SERVER_NO_FILES_MS = 10 * 1000,   /* so long without trouble, and the next one is a new one to be told */
     SERVER_SHARE_MIN_BYTES = 32 * 1024, /* what a connection may hold when all together hold too much */
     SERVER_DISCARD_BYTES = 16 * 1024,
+    /* What is read and taken in one turn of the loop, so that the node gets on with all else that it has to
+     * do: bytes, and so many for each request. Beyond it every connection has its share of the turn, and the
+     * rest of what it sent waits for the next ones. */
+    SERVER_TURN_BYTES = 1024 * 1024,
+    SERVER_TURN_REQUEST_BYTES = 256,
+    SERVER_TURN_SHARE_BYTES = 4 * 1024,
 };
 
 struct server;
@@ -39,6 +45,8 @@ struct server_request;
  * where it is said. */
 struct server_codec {
     const char *log_prefix; /* of events: "" or "redis-" */
+    bool in_order;          /* answers leave in the order of their requests */
+    bool gives_up;          /* what waits only for its client is given up when the connection closes */
     size_t conn_bytes;      /* of the port's connection */
 
     /* ---- A connection: it begins, and (its handle is closed, its requests may live) it ends ---- */
@@ -108,6 +116,8 @@ struct server {
     uint64_t requests_total;
     uint64_t requests_live;
     size_t held;                   /* the sum of server_conn.held */
+    uint64_t turn;                 /* the loop's turns are numbered from 1 */
+    size_t turn_bytes;             /* read and taken in this one */
     struct server_request *taking; /* the handler is looking at it; NULL once it is answered */
     /* for few log lines: one an edge */
     bool out_of_files;
@@ -179,6 +189,9 @@ struct server_conn {
     uint64_t sent_at_sweep;  /* how many of them had left */
     uint64_t linger_until_ms;
     uint64_t wait_begun_ms; /* while in server.waiting: since when */
+    uint64_t turn;          /* of turn_bytes */
+    size_t turn_bytes;      /* its part of server.turn_bytes */
+    bool resting;           /* it had its share of the turn: it is dirty, and goes on in the next one */
     bool refusing;          /* it waited for too long: whole messages that are here are refused */
 };
 
@@ -223,6 +236,8 @@ void server_listen_close(struct server *server, uv_close_cb cb);
 
 /* Serve the accepted socket @fd, which is the connection's from now on. */
 void server_conn_open(struct server *server, int fd);
+/* Has this turn of the loop had enough from all connections? */
+bool server_turn_is_full(const struct server *server);
 /* Write what has collected, go on reading when the caps allow it again, end when nothing is owed any more. */
 void server_conn_turn(struct server_conn *conn);
 /* Look at its timeouts; give back memory that nobody needs. */

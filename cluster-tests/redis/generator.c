@@ -92,7 +92,6 @@ static const struct form {
     {3, "OBJECT ENCODING <key>", 0, COMPARE_KIND, NOT_IN_MULTI}, /* EXEC compares what is in it to the byte */
     {1, "OBJECT REFCOUNT <key>", COMPARE_KIND, COMPARE_KIND, 0},
     {1, "OBJECT FREQ <key>", 0, 0, 0},
-    {1, "MEMORY USAGE <key>", COMPARE_KIND, COMPARE_KIND, 0},
 
     {2, "PING", 0, 0, 0},
     {1, "PING <value>", 0, 0, 0},

@@ -16,6 +16,7 @@
 #include "cluster-tests/sim/sim_history.h"
 #include "cluster-tests/sim/sim_io.h"
 #include "node/group.h"
+#include "node/transaction.h"
 #include "raft/replica.h"
 
 enum {
@@ -24,7 +25,8 @@ enum {
     SIM_BURST_MAX = 6,
     SIM_TRACE_LINES = 60,
     SIM_TRACE_BYTES = 200,
-    SIM_COPIES = 8
+    SIM_COPIES = 8,
+    SIM_DONE_MAX = 128
 };
 
 struct sim_config {
@@ -67,6 +69,13 @@ struct sim_config {
     X(not_flushed, "answers that something is not yet flushed")                                              \
     X(reads, "keys read")                                                                                    \
     X(stale_reads, "stale reads")                                                                            \
+    X(transactions, "transactions that wrote")                                                               \
+    X(transactions_read, "transactions that wrote nothing")                                                  \
+    X(replaced, "writes of transactions in whose place is a later one")                                      \
+    X(pairs_seen, "pairs of purses seen together")                                                           \
+    X(watches_failed, "transactions that a watched key refused")                                             \
+    X(ordered, "pairs of transactions of one connection, compared by their order")                           \
+    X(pairs_torn, "commits with half of a transaction: until the next one")                                  \
     X(scans, "whole scans")                                                                                  \
     X(expired, "keys expired")                                                                               \
     X(evicted, "entries evicted")                                                                            \
@@ -137,7 +146,29 @@ struct sim_node {
     struct sim_event turn, wake, fate; /* fate: restart or resume */
 };
 
-enum sim_op_kind { SIM_GET, SIM_EXISTS, SIM_SCAN, SIM_UPDATE, SIM_WAIT, SIM_OPEN };
+enum sim_op_kind { SIM_GET, SIM_EXISTS, SIM_SCAN, SIM_UPDATE, SIM_WAIT, SIM_OPEN, SIM_TRANSACTION };
+
+/* What a transaction does with one of its keys. */
+enum sim_act {
+    SIM_LOOK,
+    SIM_PUT,
+    SIM_REMOVE,
+    SIM_ADD,    /* counters */
+    SIM_EXTEND, /* lists */
+    SIM_FIELD,  /* hashes: a field is set, or taken away */
+    SIM_UNFIELD,
+    SIM_MOVE, /* from this purse to its partner, which is the next key of the transaction, or the one before
+               */
+};
+
+/* A key as a transaction found it, and what it made of it. Values are references. */
+struct sim_seen {
+    bool looked; /* else it was written only */
+    bool known;  /* the version is */
+    uint64_t version;
+    struct value *before, *after; /* NULL: not there */
+    bool wrote;
+};
 
 /* One request on its way to a node, there, or back. */
 struct sim_try {
@@ -146,6 +177,8 @@ struct sim_try {
     unsigned node;
     struct group_request request;
     struct operation_result results[SIM_OP_KEYS_MAX];
+    struct sim_seen seen[SIM_OP_KEYS_MAX]; /* of a transaction */
+    uint64_t number;                       /* rises with each request that reaches a node */
     struct group_scan scan;
     const char *prefix; /* of a scan */
     uint32_t given;     /* by a scan: keys, by bits */
@@ -176,6 +209,11 @@ struct sim_op {
     struct bytes names[SIM_OP_KEYS_MAX];
     struct operation operations[SIM_OP_KEYS_MAX];
     bool stale, inspect, flushed;
+    /* of a transaction */
+    enum sim_act acts[SIM_OP_KEYS_MAX];
+    bool blind[SIM_OP_KEYS_MAX];
+    bool watches; /* it writes only if all keys are of the versions `noted` */
+    uint64_t noted[SIM_OP_KEYS_MAX];
     uint64_t wait_index;
     struct sim_scan *scan;
     /* its tries */
@@ -221,8 +259,10 @@ struct sim_client {
     unsigned waiting; /* ops that are not resolved */
     unsigned leader[SIM_GROUPS_MAX];
     struct sim_session sessions[SIM_GROUPS_MAX];
-    struct sim_scan *scan; /* the one that it is at, or NULL */
-    bool scanning;         /* a request of it is under way */
+    bool has_noted[SIM_KEYS_MAX];
+    uint64_t noted[SIM_KEYS_MAX]; /* the version that a transaction of its own found last; 0: not there */
+    struct sim_scan *scan;        /* the one that it is at, or NULL */
+    bool scanning;                /* a request of it is under way */
     struct sim_event think;
 };
 
@@ -231,6 +271,18 @@ struct sim_rule {
     uint64_t until_us;
     bool all; /* else only some of its values */
     struct fake_refusal why;
+};
+
+/* A transaction that was done, for the order of those of one connection. */
+struct sim_done {
+    unsigned node;
+    uint32_t group;
+    uint64_t connection, number, index;
+    unsigned n;
+    unsigned keys[SIM_OP_KEYS_MAX];
+    uint64_t wrote[SIM_OP_KEYS_MAX];    /* serial; 0: nothing, or none has it */
+    uint64_t saw[SIM_OP_KEYS_MAX];      /* likewise */
+    uint64_t versions[SIM_OP_KEYS_MAX]; /* that it saw; 0: not known, or none */
 };
 
 /* The database as it was once. */
@@ -256,7 +308,9 @@ struct sim {
     struct list ops;
     unsigned evict_permille;     /* of a loop's turns: it gives back some memory */
     uint64_t group_memory_bytes; /* what a group may hold if its clean entries are all that can go */
-    uint64_t late_tries, lives;
+    uint64_t late_tries, lives, arrivals;
+    struct sim_done done[SIM_DONE_MAX]; /* the last ones, in a ring */
+    unsigned done_next;
     bool sessions_are_few;  /* so few that some are forgotten */
     bool once;              /* each key is written once at most */
     bool travels, operated; /* the database may be another one; operators do things */
@@ -318,6 +372,21 @@ void sim_answer_begin(struct sim_op *op);
 /* sim_ask.c: what to ask. */
 /* NULL: nothing just now. *@node is to be asked. */
 struct sim_op *sim_ask(struct sim_client *c, unsigned *node);
+
+/* sim_transaction.c: transactions. */
+/* What one is to do; NULL: nothing just now. It may write when @writes. */
+struct sim_op *sim_transaction_ask(struct sim_client *c, bool writes);
+/* One that looks at @keys, and does nothing else. */
+struct sim_op *sim_transaction_look(struct sim *sim, const unsigned *keys, unsigned n);
+/* As group_request.evaluate, of a try. */
+enum status sim_transaction_evaluate(struct group_request *request, struct transaction *t);
+void sim_transaction_forget(struct sim_try *t); /* what it found */
+
+/* sim_transaction_judge.c */
+/* It was answered, with OK, or because a watched key had changed. */
+void sim_transaction_judge(struct sim_try *t);
+/* The group is done with it. */
+void sim_transaction_done(struct sim_try *t);
 
 /* sim_scan.c: scans, which are several requests to one node. */
 /* The next step of the client's scan, or the first of a new one at *@node. NULL: the last one is under way.

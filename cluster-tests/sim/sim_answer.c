@@ -6,6 +6,10 @@
 #include "cluster-tests/sim/sim.h"
 #include "proto/base/check.h"
 
+/* The judge of the clients' history gives each write a version of its own. A write of a transaction in whose
+ * place is a later one has none, so there is room between those that are told. */
+enum { VERSION_SCALE = 4096 };
+
 /* ---- Judging one answer ---- */
 
 static void judge_read(struct sim_try *t)
@@ -98,6 +102,9 @@ static void judge_ok(struct sim_try *t)
             sim_history_flushed(h, op->group, op->befores);
         }
         return;
+    case SIM_TRANSACTION:
+        sim_transaction_judge(t);
+        return;
     case SIM_OPEN:
         return;
     }
@@ -118,6 +125,11 @@ static void judge_expired(struct sim_try *t)
 
 static void judge_status(struct sim_try *t)
 {
+    for (unsigned i = 0; t->request.status == STATUS_WRONG_TYPE && i < t->op->n; i++) {
+        if (t->op->kind == SIM_GET && t->op->sim->history.keys[t->op->keys[i]].kind == SIM_HASH) {
+            return;
+        }
+    }
     switch (t->request.status) {
     case STATUS_UNKNOWN:
     case STATUS_NOT_LEADER:
@@ -148,6 +160,8 @@ void sim_answer_judge(struct sim_try *t)
         result->quarantine_answers++;
         judge_update(t);
         sim_history_quarantined(&op->sim->history, op->keys, op->n, op->befores);
+    } else if (status == STATUS_CONDITION_FAILED && op->kind == SIM_TRANSACTION && op->watches) {
+        sim_transaction_judge(t);
     } else if (status == STATUS_CONDITION_FAILED && op->kind == SIM_UPDATE) {
         result->conditions_failed++;
         for (unsigned i = 0; i < op->n; i++) {
@@ -182,7 +196,7 @@ static enum history_op line_of(const struct operation *op, struct history_arg *a
             return HISTORY_SET;
         }
         arg->condition = conditions[op->condition];
-        arg->if_version = op->if_version;
+        arg->if_version = op->if_version * VERSION_SCALE;
         return HISTORY_CAS;
     case OPERATION_DEL:
         return op->return_old ? HISTORY_GETDEL : HISTORY_DEL;
@@ -205,8 +219,15 @@ static bool has_line(const struct sim_op *op, unsigned i)
     if (op->sim->config->outage_minutes != 0) {
         return false; /* they would be too many */
     }
-    bool asked = (op->kind == SIM_GET && !op->stale) || op->kind == SIM_UPDATE;
-    return asked && op->sim->history.keys[op->keys[i]].kind != SIM_EXPIRING;
+    bool asked = (op->kind == SIM_GET || op->kind == SIM_TRANSACTION) ? !op->stale : op->kind == SIM_UPDATE;
+    enum sim_key_kind kind = op->sim->history.keys[op->keys[i]].kind;
+    /* What becomes of a hash or a purse is not known before it is done; reads of them alone say nothing. */
+    return asked && kind != SIM_EXPIRING && kind != SIM_HASH && kind != SIM_PURSE;
+}
+
+static bool looks(const struct sim_op *op, unsigned i)
+{
+    return op->kind == SIM_GET || (op->kind == SIM_TRANSACTION && op->acts[i] == SIM_LOOK);
 }
 
 void sim_answer_begin(struct sim_op *op)
@@ -215,7 +236,7 @@ void sim_answer_begin(struct sim_op *op)
     for (unsigned i = 0; i < op->n; i++) {
         if (has_line(op, i)) {
             struct history_arg arg = {0};
-            enum history_op what = op->kind == SIM_GET ? HISTORY_GET : line_of(&op->operations[i], &arg);
+            enum history_op what = looks(op, i) ? HISTORY_GET : line_of(&op->operations[i], &arg);
             uint64_t client = op->client == NULL ? SIM_CLIENTS_MAX : op->client->index;
             CHECK(history_begin(&sim->lines, client, what, op->names[i], &arg, now_ns(sim), &op->lines[i]) ==
                   STATUS_OK);
@@ -227,11 +248,11 @@ static void end_line(struct sim_op *op, unsigned i, const struct sim_try *t, boo
 {
     struct sim *sim = op->sim;
     bool condition_failed = t != NULL && t->request.status == STATUS_CONDITION_FAILED;
-    if (t == NULL && op->kind == SIM_UPDATE) {
+    if (t == NULL && !looks(op, i)) {
         history_end_unknown(&sim->lines, op->lines[i]);
         return;
     }
-    if (!done && !condition_failed) {
+    if (!done && (!condition_failed || op->kind == SIM_TRANSACTION)) {
         history_end_failed(&sim->lines, op->lines[i]);
         return;
     }
@@ -241,14 +262,15 @@ static void end_line(struct sim_op *op, unsigned i, const struct sim_try *t, boo
         .value = r->value == NULL ? bytes_of(NULL, 0) : value_bytes(r->value),
         .number = r->number,
         .length = r->length,
-        .version = r->version};
+        .version = r->version * VERSION_SCALE};
     history_end(&sim->lines, op->lines[i], &result, now_ns(sim));
 }
 
 static void count(struct sim_op *op, const struct sim_try *t, bool done)
 {
     struct sim_result *result = op->sim->result;
-    bool writes = op->kind == SIM_UPDATE;
+    bool writes =
+        op->kind == SIM_UPDATE || (op->kind == SIM_TRANSACTION && t != NULL && !t->request.read_only);
     result->acknowledged += writes && done;
     result->unknown += t == NULL;
     result->refused += t != NULL && !done;

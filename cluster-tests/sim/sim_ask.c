@@ -6,6 +6,7 @@ enum {
     EXPIRE_FAR_MS = 3600 * 1000,
     DELTA_MAX = 100,
     ONCE_PERMILLE = 20,
+    TRANSACTION_PERMILLE = 300,
 };
 
 /* Up to @max different keys of one group; of one kind when @alike. */
@@ -132,6 +133,9 @@ static void draw_operation(struct sim_op *op, unsigned i, uint64_t die)
     case SIM_EXPIRING:
         draw_expiring(op, i, o);
         return;
+    case SIM_HASH:
+    case SIM_PURSE:
+        return; /* these are for transactions only */
     }
 }
 
@@ -148,13 +152,21 @@ static struct sim_op *ask_once(struct sim *sim)
     return op;
 }
 
-static struct sim_op *ask_update(struct sim *sim)
+static struct sim_op *ask_update(struct sim_client *c)
 {
+    struct sim *sim = c->sim;
+    unsigned keys[SIM_OP_KEYS_MAX];
     if (sim->once) {
         return ask_once(sim);
     }
-    unsigned keys[SIM_OP_KEYS_MAX];
+    if (sim_chance(&sim->clock, TRANSACTION_PERMILLE)) {
+        return sim_transaction_ask(c, true);
+    }
     unsigned n = draw_keys(sim, (unsigned)sim_between(&sim->clock, 1, SIM_OP_KEYS_MAX), true, keys);
+    enum sim_key_kind kind = sim->history.keys[keys[0]].kind;
+    if (kind == SIM_HASH || kind == SIM_PURSE) {
+        return sim_transaction_ask(c, true);
+    }
     struct sim_op *op = sim_op_create(sim, SIM_UPDATE, keys, n);
     uint64_t die = sim_random(&sim->clock, 100);
     for (unsigned i = 0; i < n; i++) {
@@ -166,12 +178,11 @@ static struct sim_op *ask_update(struct sim *sim)
 
 /* ---- Everything ---- */
 
-static struct sim_op *ask_read(struct sim *sim, bool exists, bool stale)
+static struct sim_op *ask_read(struct sim *sim, bool exists)
 {
     unsigned keys[SIM_OP_KEYS_MAX];
     unsigned n = draw_keys(sim, (unsigned)sim_between(&sim->clock, 1, SIM_OP_KEYS_MAX), false, keys);
     struct sim_op *op = sim_op_create(sim, exists ? SIM_EXISTS : SIM_GET, keys, n);
-    op->stale = stale;
     return op;
 }
 
@@ -199,9 +210,11 @@ struct sim_op *sim_ask(struct sim_client *c, unsigned *node)
     } else if (c->reader || die >= 75) {
         bool stale = sim_chance(&sim->clock, 200);
         anywhere = anywhere || stale;
-        op = ask_read(sim, sim_chance(&sim->clock, 200), stale);
+        op = sim_chance(&sim->clock, TRANSACTION_PERMILLE) ? sim_transaction_ask(c, false)
+                                                           : ask_read(sim, sim_chance(&sim->clock, 200));
+        op->stale = stale;
     } else {
-        op = die < 12 ? ask_wait(sim) : ask_update(sim);
+        op = die < 12 ? ask_wait(sim) : ask_update(c);
     }
     if (op != NULL && !anywhere) {
         *node = c->leader[op->group];

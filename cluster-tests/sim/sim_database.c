@@ -98,6 +98,25 @@ static const struct sim_record *newest_told(const struct sim_key *key, int64_t t
     return NULL;
 }
 
+static struct bytes database_value(const struct sim_key *key)
+{
+    const struct sim_record *r = sim_history_version(key, key->db_version);
+    return r == NULL || r->value == NULL ? bytes_of(NULL, 0) : value_bytes(r->value);
+}
+
+unsigned sim_history_torn(const struct sim_history *h, uint32_t group)
+{
+    unsigned torn = 0;
+    for (unsigned k = 0; k + 1 < h->n_keys; k += 2) {
+        const struct sim_key *key = &h->keys[k];
+        if (key->kind == SIM_PURSE && key->group == group) {
+            unsigned partner = sim_history_partner(h, k);
+            torn += !sim_purses_match(database_value(key), database_value(&h->keys[partner]));
+        }
+    }
+    return torn;
+}
+
 void sim_history_changed(struct sim_history *h, uint32_t group)
 {
     const struct fake_fence *fence = fence_of(h, group);
@@ -267,25 +286,11 @@ static void check_forgotten(struct sim_history *h, const struct sim_key *key, co
     }
 }
 
-/* The log has heard that the database is another one. What is missing for good must be counted. */
-static void see_rewind(struct sim_history *h, uint32_t group, const struct state *state)
+/* What is missing for good must be counted. @first: nothing was written twice yet. */
+static void judge_losses(struct sim_history *h, uint32_t group, const struct state *state, bool first)
 {
     struct sim_group_history *g = &h->groups[group];
-    const struct fake_fence *fence = fence_of(h, group);
-    uint64_t counted = g->lost_unjudged + state->lost - g->lost, gone = 0;
-    if (!h->travelled) {
-        sim_history_fail(h,
-            "group %" PRIu32 ": the log says that the database is at batch %" PRIu64
-            " after all, but it never was another one",
-            group, state->last_batch);
-    }
-    g->lost_unjudged = counted;
-    if (fence == NULL || !fake_fence_has(fence, state->last_batch)) {
-        g->rewound = true;
-        return; /* it is yet another one by now */
-    }
-    /* What was written again after the first time was written twice. */
-    bool first = !g->rewound && fence->last_batch == state->last_batch;
+    uint64_t counted = g->lost_unjudged, gone = 0;
     for (unsigned k = 0; k < h->n_keys; k++) {
         struct sim_key *key = &h->keys[k];
         const struct sim_record *r = key->group == group ? missing(key, state) : NULL;
@@ -304,6 +309,27 @@ static void see_rewind(struct sim_history *h, uint32_t group, const struct state
     }
     g->losses += gone;
     g->lost_unjudged = 0;
+    g->judge_later = false;
+}
+
+/* The log has heard that the database is another one. If that is yet another one by now, a standby perhaps,
+ * what is missing is seen when it is that one again. */
+static void see_rewind(struct sim_history *h, uint32_t group, const struct state *state)
+{
+    struct sim_group_history *g = &h->groups[group];
+    const struct fake_fence *fence = fence_of(h, group);
+    if (!h->travelled) {
+        sim_history_fail(h,
+            "group %" PRIu32 ": the log says that the database is at batch %" PRIu64
+            " after all, but it never was another one",
+            group, state->last_batch);
+    }
+    g->lost_unjudged += state->lost - g->lost;
+    g->judge_later = fence == NULL || !fake_fence_has(fence, state->last_batch);
+    if (!g->judge_later) {
+        /* What was written again after the first time was written twice. */
+        judge_losses(h, group, state, !g->rewound && fence->last_batch == state->last_batch);
+    }
     g->rewound = true;
 }
 
@@ -344,6 +370,9 @@ void sim_history_says(struct sim_history *h, uint32_t group, uint64_t index, con
     g->last_batch = state->last_batch;
     g->rewinds = state->rewinds;
     g->lost = state->lost;
+    if (g->judge_later && fence != NULL && fake_fence_has(fence, state->last_batch)) {
+        judge_losses(h, group, state, false);
+    }
     if (fence == NULL || fake_fence_has(fence, state->last_batch)) {
         check_keys(h, group, state);
     }

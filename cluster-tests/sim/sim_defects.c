@@ -8,6 +8,8 @@
 #include "proto/base/check.h"
 
 static enum sim_defect active;
+static unsigned
+    split_writes; /* of the transaction that is being evaluated, so far, and one more; 0: none is */
 
 const char *sim_defect_name(enum sim_defect defect)
 {
@@ -21,6 +23,9 @@ const char *sim_defect_name(enum sim_defect defect)
         [SIM_REWIND_FORGETS] = "rewind-forgets",
         [SIM_TRIMS_AWAY] = "trims-away",
         [SIM_FRESH_UNPROVED] = "fresh-unproved",
+        [SIM_TRANSACTIONS_SPLIT] = "transactions-split",
+        [SIM_OVERTAKING] = "overtaking",
+        [SIM_TOLD_REPLACED] = "told-replaced",
     };
     return names[defect];
 }
@@ -94,4 +99,59 @@ uint64_t __wrap_flush_session_turn(struct flush_session *s, const struct flush_v
     struct flush_view seen = *view;
     seen.certain = seen.certain || active == SIM_FRESH_UNPROVED;
     return __real_flush_session_turn(s, &seen, now_ms);
+}
+
+enum evaluated __real_group_eval_transaction(struct group *g, struct group_request *r);
+enum evaluated __wrap_group_eval_transaction(struct group *g, struct group_request *r);
+enum evaluated __wrap_group_eval_transaction(struct group *g, struct group_request *r)
+{
+    split_writes = 1;
+    enum evaluated evaluated = __real_group_eval_transaction(g, r);
+    split_writes = 0;
+    return evaluated;
+}
+
+struct pending_write *__real_overlay_add(struct overlay *o, struct bytes key, uint8_t type,
+    struct value *value, uint64_t expires_at_ms, uint64_t conn_id);
+struct pending_write *__wrap_overlay_add(struct overlay *o, struct bytes key, uint8_t type,
+    struct value *value, uint64_t expires_at_ms, uint64_t conn_id);
+struct pending_write *__wrap_overlay_add(struct overlay *o, struct bytes key, uint8_t type,
+    struct value *value, uint64_t expires_at_ms, uint64_t conn_id)
+{
+    if (active == SIM_TRANSACTIONS_SPLIT && split_writes != 0 && split_writes++ > 1) {
+        group_propose_open(list_entry(o, struct group, overlay));
+    }
+    return __real_overlay_add(o, key, type, value, expires_at_ms, conn_id);
+}
+
+bool __real_group_wait_misses(struct group *g, struct group_request *r);
+bool __wrap_group_wait_misses(struct group *g, struct group_request *r);
+bool __wrap_group_wait_misses(struct group *g, struct group_request *r)
+{
+    const uint64_t lone = UINT64_C(1) << 32; /* no other request is of that connection */
+    uint64_t conn_id = r->conn_id;
+    r->conn_id = active == SIM_OVERTAKING ? lone + r->number : conn_id;
+    bool waits = __real_group_wait_misses(g, r);
+    r->conn_id = conn_id;
+    return waits;
+}
+
+enum evaluated __real_group_eval_read(struct group *g, struct group_request *r);
+enum evaluated __wrap_group_eval_read(struct group *g, struct group_request *r);
+enum evaluated __wrap_group_eval_read(struct group *g, struct group_request *r)
+{
+    struct pending_write *replaceable[LIMIT_REQUEST_KEYS];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r->n && active == SIM_TOLD_REPLACED; i++) {
+        struct pending_write *w = overlay_find(&g->overlay, r->keys[i]);
+        if (w != NULL && w->replaceable && w->proposal == g->overlay.open) {
+            replaceable[n++] = w;
+        }
+    }
+    const struct proposal *open = g->overlay.open;
+    enum evaluated evaluated = __real_group_eval_read(g, r);
+    for (uint32_t i = 0; i < n && g->overlay.open == open; i++) {
+        replaceable[i]->replaceable = true;
+    }
+    return evaluated;
 }

@@ -185,6 +185,8 @@ static void compare_database(struct sim *sim)
 /* Every write that was acknowledged is there: by now, what the newest write of each key left must be read. */
 static void read_everything(struct sim *sim)
 {
+    sim->group_memory_bytes = UINT64_MAX; /* keys that are read together must be in memory together */
+    sim->evict_permille = 0;
     for (unsigned k = 0; k < sim->n_keys; k++) {
         struct sim_key *key = &sim->history.keys[k];
         const struct sim_record *newest = sim_history_newest(&sim->history, k);

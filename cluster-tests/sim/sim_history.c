@@ -16,9 +16,8 @@
 
 void sim_history_init(struct sim_history *h, unsigned n_keys, uint32_t group_count)
 {
-    static const enum sim_key_kind kinds[] = {
-        SIM_PLAIN, SIM_COUNTER, SIM_EXPIRING, SIM_LIST, SIM_PURSE, SIM_PURSE, SIM_HASH, SIM_PLAIN, SIM_EXPIRING,
-        SIM_PLAIN, SIM_COUNTER, SIM_HASH};
+    static const enum sim_key_kind kinds[] = {SIM_PLAIN, SIM_COUNTER, SIM_EXPIRING, SIM_LIST, SIM_PURSE,
+        SIM_PURSE, SIM_HASH, SIM_PLAIN, SIM_EXPIRING, SIM_PLAIN, SIM_COUNTER, SIM_HASH};
     CHECK(n_keys <= SIM_KEYS_MAX);
     memset(h, 0, sizeof *h);
     h->n_keys = n_keys;
@@ -119,18 +118,16 @@ struct sim_purse sim_purse_read(struct bytes value)
 bool sim_purses_match(struct bytes a, struct bytes b)
 {
     struct sim_purse one = sim_purse_read(a), two = sim_purse_read(b);
-    return one.amount + two.amount == 0 &&
-           (one.serial == 0 ? two.serial == 0 : two.serial == one.serial + 1);
+    return one.amount + two.amount == 0 && (one.serial == 0 ? two.serial == 0 : two.serial == one.serial + 1);
 }
 
 uint64_t sim_value_serial(struct bytes text)
 {
     char expected[SIM_VALUE_BYTES];
     size_t prefix = strlen("value-");
-    uint64_t serial =
-        text.len <= prefix
-            ? 0
-            : (uint64_t)sim_history_number(bytes_of(text.data + prefix, text.len - prefix));
+    uint64_t serial = text.len <= prefix
+                          ? 0
+                          : (uint64_t)sim_history_number(bytes_of(text.data + prefix, text.len - prefix));
     size_t len = sim_value_text(SIM_PLAIN, serial, expected);
     return bytes_equal(text, bytes_of(expected, len)) ? serial : 0;
 }
@@ -212,12 +209,13 @@ void sim_history_asked(struct sim_history *h, unsigned k, const struct operation
 /* ---- The log ---- */
 
 /* The write at @index has the value @serial, and no other write ever has. */
-static void use_serial(struct sim_history *h, struct sim_key *key, const struct sim_record *before, uint64_t serial,
-    uint64_t index)
+static void use_serial(struct sim_history *h, struct sim_key *key, const struct sim_record *before,
+    uint64_t serial, uint64_t index)
 {
     if (serial == 0 || serial > h->serials) {
-        sim_history_fail(h, "%s: what is in the log at %" PRIu64 " is no value that a client could have written",
-            key->name, index);
+        sim_history_fail(h,
+            "%s: what is in the log at %" PRIu64 " is no value that a client could have written", key->name,
+            index);
         return;
     }
     if (h->refused[serial]) {
@@ -238,8 +236,8 @@ static void use_serial(struct sim_history *h, struct sim_key *key, const struct 
     }
 }
 
-/* A list has more texts than before: one, or those of several transactions of one entry. If it was deleted and
- * begun anew in the same entry, they are all new. */
+/* A list has more texts than before: one, or those of several transactions of one entry. If it was deleted
+ * and begun anew in the same entry, they are all new. */
 static void use_texts(
     struct sim_history *h, struct sim_key *key, const struct sim_record *before, struct sim_record *record)
 {
@@ -268,11 +266,12 @@ static void use_texts(
 }
 
 /* Each field has the value that it had, or one that is new. One that is gone was taken away. */
-static void use_fields(
-    struct sim_history *h, struct sim_key *key, const struct sim_record *before, const struct sim_record *record)
+static void use_fields(struct sim_history *h, struct sim_key *key, const struct sim_record *before,
+    const struct sim_record *record)
 {
     struct bytes value = value_bytes(record->value), found;
-    struct bytes old = before == NULL || before->value == NULL ? bytes_of(NULL, 0) : value_bytes(before->value);
+    struct bytes old =
+        before == NULL || before->value == NULL ? bytes_of(NULL, 0) : value_bytes(before->value);
     struct field field;
     if (record->type != VALUE_HASH || !fields_valid(value)) {
         use_serial(h, key, before, 0, record->index);
@@ -285,7 +284,8 @@ static void use_fields(
     }
     for (size_t at = 0; old.len > 0 && fields_next(old, &at, &field);) {
         if (!fields_find(value, field.name, &found) && key->deletes_asked == 0) {
-            sim_history_fail(h, "%s: a field is gone at %" PRIu64 ", which nobody asked for", key->name, record->index);
+            sim_history_fail(
+                h, "%s: a field is gone at %" PRIu64 ", which nobody asked for", key->name, record->index);
         }
     }
 }
@@ -368,7 +368,8 @@ static void check_pairs(struct sim_history *h, uint32_t group, uint64_t index)
             !sim_purses_match(one == NULL || one->value == NULL ? none : value_bytes(one->value),
                 two == NULL || two->value == NULL ? none : value_bytes(two->value))) {
             sim_history_fail(h,
-                "%s and %s: the entry at %" PRIu64 " has half of a transaction: their sum is not zero after it",
+                "%s and %s: the entry at %" PRIu64
+                " has half of a transaction: their sum is not zero after it",
                 h->keys[k].name, h->keys[partner].name, index);
         }
     }

@@ -11,8 +11,8 @@
  *   list      appended to, with texts that are different each time, and deleted
  *   expiring  as plain, with expiries that come, change and go
  *   hash      its fields are set to values that are different each time, and taken away
- *   purse     two that are next to each other are a pair, between which amounts are moved: they are written together
- *             only, and their sum is zero */
+ *   purse     two that are next to each other are a pair, between which amounts are moved: they are written
+ * together only, and their sum is zero */
 #ifndef WB_SIM_HISTORY_H
 #define WB_SIM_HISTORY_H
 
@@ -48,6 +48,8 @@ struct sim_key {
     uint64_t floor;        /* no read that starts now may be older than this version */
     bool gone;             /* and it was seen that the key was gone just before that version */
     uint64_t acknowledged; /* the newest version that somebody was told of */
+    uint64_t removed; /* the index of the newest entry in which a transaction has deleted it, if only for a
+                         moment */
     /* in the database */
     uint64_t db_version;     /* newest version that it wrote or deleted, as it is there now */
     uint64_t db_most;        /* ... as it ever was */
@@ -96,6 +98,7 @@ struct sim_group_history {
     uint64_t rewinds, lost;
     bool rewound;           /* the database was another one once */
     uint64_t lost_unjudged; /* rows counted while it could not be said which ones */
+    bool judge_later;       /* ... and that is still so */
     uint64_t quarantines, drops, losses;
     int64_t fresh_us; /* fresh_as_of, as the database has it */
     struct sim_once once;
@@ -108,8 +111,8 @@ struct sim_history {
     struct sim_key keys[SIM_KEYS_MAX];
     unsigned n_keys;
     struct sim_group_history groups[SIM_GROUPS_MAX];
-    bool *refused;        /* by serial: the client was told that nothing was done */
-    uint64_t *written_at; /* by serial: the index of its write */
+    bool *refused;         /* by serial: the client was told that nothing was done */
+    uint64_t *written_at;  /* by serial: the index of its write */
     uint64_t *followed_by; /* by serial of a purse: that of the move which began from it */
     uint64_t serials, serials_capacity;
     uint64_t writes, acknowledged, reads, flushed_rows, flush_waits, expired;
@@ -152,6 +155,9 @@ void sim_history_restored(struct sim_history *h, uint32_t group, const struct st
 
 /* It commits a batch now. */
 void sim_history_commit(struct sim_history *h, const struct fake_commit *commit);
+/* How many pairs of purses of @group are not what one move has left, in the database as it is now. That is no
+ * fault: a batch may end between two keys of a transaction. */
+unsigned sim_history_torn(const struct sim_history *h, uint32_t group);
 /* The fence row of @group, or what the group has, is another one now. */
 void sim_history_changed(struct sim_history *h, uint32_t group);
 /* What it has of each key at this moment goes to @versions, of n_keys. */
@@ -174,14 +180,19 @@ void sim_history_asked(struct sim_history *h, unsigned key, const struct operati
 /* @op, which began at @before, was done with @result. */
 void sim_history_done(struct sim_history *h, unsigned key, const struct operation *op,
     const struct sim_before *before, const struct operation_result *result);
-/* The same for a transaction, whose entry is at @index: its write was to be @value (no data: a delete). Another one
- * of the same entry may have taken its place. Returns the write itself, if it is in the log. */
+/* The same for a transaction, whose entry is at @index: its write was to be @value (no data: a delete).
+ * Another one of the same entry may have taken its place. Returns the write itself, if it is in the log. */
 const struct sim_record *sim_history_transacted(
     struct sim_history *h, unsigned key, uint64_t index, uint64_t serial, struct bytes value);
-/* A transaction has looked at @key. @known: which version that was; it is not for what is in an open entry. */
-void sim_history_looked(struct sim_history *h, unsigned key, const struct sim_before *before, bool found, bool known,
-    uint64_t version, struct bytes value);
-/* A transaction that was to write only if @key is still of version @noted (0: is not there) has written, at @index. */
+/* A transaction of the entry at @index, which is about to be applied, has deleted @key: perhaps the log shows
+ * only what another one has written in its place. */
+void sim_history_removed(struct sim_history *h, unsigned key, uint64_t index);
+/* A transaction has looked at @key. @known: which version that was; it is not for what is in an open entry.
+ */
+void sim_history_looked(struct sim_history *h, unsigned key, const struct sim_before *before, bool found,
+    bool known, uint64_t version, struct bytes value);
+/* A transaction that was to write only if @key is still of version @noted (0: is not there) has written, at
+ * @index. */
 void sim_history_watched(struct sim_history *h, unsigned key, uint64_t index, uint64_t noted);
 /* The condition of @op did not hold. */
 void sim_history_condition_failed(struct sim_history *h, unsigned key, const struct operation *op,

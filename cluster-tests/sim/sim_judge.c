@@ -34,7 +34,8 @@ static void raise_beyond(struct sim_history *h, struct sim_key *key, const struc
 }
 
 /* 'Not there' is true if some delete is not older than what was known, or something whose time has come by a
- * stamp of the log; or if nothing was ever there. */
+ * stamp of the log; or if nothing was ever there. A transaction's delete, in the place of which is another
+ * write of its entry, can have been seen only by who asked before that entry applied. */
 static void told_absent(struct sim_history *h, struct sim_key *key, const struct sim_before *before)
 {
     if (before->floor == 0 || before->gone || key->lost) {
@@ -51,6 +52,10 @@ static void told_absent(struct sim_history *h, struct sim_key *key, const struct
             raise_beyond(h, key, r);
             return;
         }
+    }
+    uint64_t removed_version = h->groups[key->group].version_base + (key->removed << 16);
+    if (key->removed != 0 && before->floor < removed_version) {
+        return;
     }
     sim_history_fail(h,
         "%s: a client was told that it is not there, though version %" PRIu64
@@ -346,12 +351,19 @@ void sim_history_condition_failed(struct sim_history *h, unsigned k, const struc
 
 /* ---- Transactions ---- */
 
-void sim_history_looked(struct sim_history *h, unsigned k, const struct sim_before *before, bool found, bool known,
-    uint64_t version, struct bytes value)
+void sim_history_removed(struct sim_history *h, unsigned k, uint64_t index)
+{
+    struct sim_key *key = &h->keys[k];
+    key->removed = index > key->removed ? index : key->removed;
+}
+
+void sim_history_looked(struct sim_history *h, unsigned k, const struct sim_before *before, bool found,
+    bool known, uint64_t version, struct bytes value)
 {
     h->reads++;
     if (!known) {
-        return; /* what was in an open entry may be in no entry in the end, when another write took its place */
+        return; /* what was in an open entry may be in no entry in the end, when another write took its place
+                 */
     }
     if (found) {
         told_present(h, &h->keys[k], before, version, value);
@@ -368,7 +380,8 @@ const struct sim_record *sim_history_transacted(
     h->acknowledged++;
     if (first == NULL) {
         sim_history_fail(h,
-            "%s: a transaction was acknowledged as entry %" PRIu64 ", which does not write it", key->name, index);
+            "%s: a transaction was acknowledged as entry %" PRIu64 ", which does not write it", key->name,
+            index);
         return NULL;
     }
     if (serial != 0 && h->written_at[serial] != 0 && h->written_at[serial] != index) {

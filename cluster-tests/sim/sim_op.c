@@ -31,6 +31,7 @@ static void try_free(struct sim_try *t)
 {
     CHECK(!t->submitted);
     sim_cancel(&t->op->sim->clock, &t->travel);
+    sim_transaction_forget(t);
     for (unsigned i = 0; i < t->op->n; i++) {
         value_unref(t->results[i].value);
     }
@@ -162,6 +163,9 @@ static void on_done(struct group_request *request)
     struct sim_op *op = t->op;
     struct sim *sim = op->sim;
     t->submitted = false;
+    if (op->kind == SIM_TRANSACTION) {
+        sim_transaction_done(t);
+    }
     if (op->kind == SIM_SCAN && request->status == STATUS_OK) {
         sim_scan_seen(t);
     }
@@ -188,6 +192,7 @@ static void on_arrival(struct sim_event *event)
     sim->result->late_tries += t->late && t->op->resolved;
     t->request.deadline_ms = sim_node_now_ms(n) + DEADLINE_MS;
     t->submitted = true;
+    t->number = ++sim->arrivals;
     group_submit(n->seats[t->op->group].group, &t->request);
 }
 
@@ -221,7 +226,9 @@ static void send_try(struct sim_op *op, unsigned node)
         [SIM_UPDATE] = GROUP_UPDATE,
         [SIM_WAIT] = GROUP_WAIT,
         [SIM_OPEN] = GROUP_OPEN_SESSION,
+        [SIM_TRANSACTION] = GROUP_TRANSACTION,
     };
+    bool looks_only = true;
     struct sim_try *t = xcalloc(1, sizeof *t);
     t->op = op;
     t->node = node;
@@ -234,9 +241,15 @@ static void send_try(struct sim_op *op, unsigned node)
         .operations = op->operations,
         .level = op->flushed ? GROUP_FLUSHED : GROUP_REPLICATED,
         .wait_index = op->wait_index,
-        .results = t->results,
+        .results = op->kind == SIM_TRANSACTION ? NULL : t->results,
+        .evaluate = sim_transaction_evaluate,
+        .blind = op->blind,
         .scan = &t->scan,
         .done = on_done};
+    for (unsigned i = 0; i < op->n; i++) {
+        looks_only = looks_only && op->acts[i] == SIM_LOOK;
+    }
+    t->request.read_only = op->kind == SIM_TRANSACTION && looks_only;
     if (op->scan != NULL) {
         t->scan = (struct group_scan){.cursor = op->scan->cursor,
             .prefix = bytes_from_text(op->scan->prefix),
@@ -339,7 +352,7 @@ void sim_op_start(struct sim_op *op, struct sim_client *client, unsigned node)
             list_push_back(&s->awaited, &op->of_session);
         }
     }
-    for (unsigned i = 0; op->kind == SIM_UPDATE && i < op->n; i++) {
+    for (unsigned i = 0; (op->kind == SIM_UPDATE || op->kind == SIM_TRANSACTION) && i < op->n; i++) {
         sim_history_asked(&sim->history, op->keys[i], &op->operations[i]);
     }
     sim_answer_begin(op);
@@ -348,7 +361,15 @@ void sim_op_start(struct sim_op *op, struct sim_client *client, unsigned node)
 
 void sim_read(struct sim *sim, unsigned key, unsigned node)
 {
-    sim_op_start(sim_op_create(sim, SIM_GET, &key, 1), NULL, node);
+    enum sim_key_kind kind = sim->history.keys[key].kind;
+    unsigned keys[2] = {key, key + 1};
+    if (kind == SIM_PURSE && key % 2 == 0) {
+        sim_op_start(sim_transaction_look(sim, keys, 2), NULL, node);
+    } else if (kind == SIM_HASH) {
+        sim_op_start(sim_transaction_look(sim, keys, 1), NULL, node);
+    } else if (kind != SIM_PURSE) {
+        sim_op_start(sim_op_create(sim, SIM_GET, &key, 1), NULL, node);
+    }
 }
 
 void sim_ops_deinit(struct sim *sim)

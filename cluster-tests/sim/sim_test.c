@@ -181,7 +181,22 @@ static void an_answer_that_saw_a_write_in_flight_and_is_not_proved_is_caught(voi
 
 static void a_load_that_outlives_a_write_is_caught(void **state)
 {
-    assert_caught_from(150, (struct sim_config){.node_defect = SIM_LOADS_LIVE});
+    assert_caught_from(720, (struct sim_config){.node_defect = SIM_LOADS_LIVE});
+}
+
+static void a_transaction_in_two_entries_is_caught(void **state)
+{
+    assert_caught((struct sim_config){.node_defect = SIM_TRANSACTIONS_SPLIT});
+}
+
+static void a_request_that_overtakes_another_of_its_connection_is_caught(void **state)
+{
+    assert_caught((struct sim_config){.node_defect = SIM_OVERTAKING});
+}
+
+static void a_write_that_is_replaced_though_its_version_was_told_is_caught(void **state)
+{
+    assert_caught((struct sim_config){.node_defect = SIM_TOLD_REPLACED});
 }
 
 /* Of these the tests of every run are the first part: the others need minutes to meet what they look for. An
@@ -200,6 +215,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(reads_without_a_lease_are_caught),
         cmocka_unit_test(retries_that_execute_again_are_caught),
         cmocka_unit_test(expiry_by_the_clock_of_one_node_is_caught),
+        cmocka_unit_test(a_transaction_in_two_entries_is_caught),
+        cmocka_unit_test(a_request_that_overtakes_another_of_its_connection_is_caught),
+        cmocka_unit_test(a_write_that_is_replaced_though_its_version_was_told_is_caught),
     };
     const struct CMUnitTest slow[] = {
         cmocka_unit_test(the_seeds_reach_the_trouble_that_they_are_for),
