@@ -40,7 +40,7 @@ enum {
 #else
 #define SLACK_BYTES (64 * MIB)
 #endif
-#define GROWTH_MAX  (2 * CLIENT_BYTES + CONNECTIONS_MAX * SHARE_BYTES + SLACK_BYTES)
+#define GROWTH_MAX (2 * CLIENT_BYTES + CONNECTIONS_MAX * SHARE_BYTES + SLACK_BYTES)
 
 /* ---- What they send. In @begin once, then @repeat as often as @times says; K stands for a key of the group.
  * ---- */

@@ -95,8 +95,8 @@ void redis_name_keys(struct redis_operation *op, const struct redis_key_use *use
     op->r.n = n;
 }
 
-/* A reply can be far larger than what is asked and what is kept, when it tells the same again and again. (Hashes'
- * commands look at that themselves.) */
+/* A reply can be far larger than what is asked and what is kept, when it tells the same again and again.
+ * (Hashes' commands look at that themselves.) */
 static bool reply_fits(const struct redis_command *command, const struct bytes *args, uint32_t n,
     struct transaction *t, uint64_t composed)
 {

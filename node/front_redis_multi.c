@@ -220,7 +220,8 @@ static enum status exec_one(
     return STATUS_OK;
 }
 
-/* Was one of the watched keys written since? A version that is not known yet was known to nobody who watches. */
+/* Was one of the watched keys written since? A version that is not known yet was known to nobody who watches.
+ */
 static bool was_changed(const struct exec *e, struct transaction *t)
 {
     bool changed = false;
@@ -245,8 +246,8 @@ static enum status exec_all(struct redis_operation *op, const struct exec *e, st
     }
     resp_array(&w, e->queued);
     for (const struct redis_queued *q = e->queue; q != NULL && status == STATUS_OK; q = q->next) {
-        uint64_t work = t != NULL ? transaction_work(t)
-                                  : (op->front->local_work - local_before) * LOCAL_WORK_BYTES;
+        uint64_t work =
+            t != NULL ? transaction_work(t) : (op->front->local_work - local_before) * LOCAL_WORK_BYTES;
         bool too_big = w.out->len > REDIS_REPLY_BYTES_MAX || work > REDIS_EXEC_WORK_MAX_BYTES;
         status = too_big ? STATUS_TOO_BIG : exec_one(op, q, t, &w);
     }

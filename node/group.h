@@ -52,8 +52,9 @@ struct group_admin; /* see group_admin.h */
 struct group_request;
 struct transaction; /* see transaction.h */
 
-/* Evaluates a transaction. OK: what it wrote is to be done. AGAIN: it must know a version that is not known yet; it
- * is called again when it is. Anything else: nothing is to be done, and this is the request's status. */
+/* Evaluates a transaction. OK: what it wrote is to be done. AGAIN: it must know a version that is not known
+ * yet; it is called again when it is. Anything else: nothing is to be done, and this is the request's status.
+ */
 typedef enum status group_evaluate(struct group_request *request, struct transaction *t);
 
 /* Embedded in the caller's struct. What the pointers name stays valid and unchanged until done. */
@@ -93,17 +94,18 @@ struct group_request {
     uint64_t age_ms;         /* stale: since the last contact with a leader */
     /* private */
     int where;
-    struct list link;       /* in the list of what it waits for */
-    struct list live;       /* in the group's list of all requests */
-    struct list load_waits; /* the misses that it waits for */
-    struct list overtakable; /* in the group's list of those, while it is one: see group_wait_misses, group_wait_again */
+    struct list link;        /* in the list of what it waits for */
+    struct list live;        /* in the group's list of all requests */
+    struct list load_waits;  /* the misses that it waits for */
+    struct list overtakable; /* in the group's list of those, while it is one: see group_wait_misses,
+                                group_wait_again */
     uint64_t number;         /* rises with each request */
-    bool loaded;            /* it waited for a load */
-    bool load_optional;     /* it waits for loads for the sake of order only */
-    bool answered;          /* results and status are found: only proofs are waited for */
-    bool lease_proved;      /* a barrier proposed after it was answered has applied */
-    uint64_t flush_index;   /* WAIT_FLUSH: the flushed index that it waits for */
-    bool refused;           /* likewise: that has come, but a key is in quarantine, to be tried once more: */
+    bool loaded;             /* it waited for a load */
+    bool load_optional;      /* it waits for loads for the sake of order only */
+    bool answered;           /* results and status are found: only proofs are waited for */
+    bool lease_proved;       /* a barrier proposed after it was answered has applied */
+    uint64_t flush_index;    /* WAIT_FLUSH: the flushed index that it waits for */
+    bool refused;            /* likewise: that has come, but a key is in quarantine, to be tried once more: */
     uint64_t refused_changes; /* ... by the quarantine's changes then */
 };
 

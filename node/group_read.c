@@ -78,7 +78,8 @@ static bool read_one(struct group *g, struct group_request *r, uint32_t i, bool 
     struct operation_result *result = &r->results[i];
     struct group_current c;
     group_current(g, r->keys[i], stamp_ms, &c);
-    const struct state_entry *e = flight ? NULL : group_applied_will_do(g, r, r->keys[i], c.pending, stamp_ms);
+    const struct state_entry *e =
+        flight ? NULL : group_applied_will_do(g, r, r->keys[i], c.pending, stamp_ms);
     if (e != NULL) {
         c.now = (struct operation_current){.value = e->value,
             .type = e->type,

@@ -1,8 +1,9 @@
 /* Transactions: the requester's function reads and writes keys, and what it wrote goes into the log as one.
  *
- * Happy path: all keys are known -> the function runs, its writes are noted here -> there is room for them -> they
- * become pending writes of the open entry, whose apply answers. What the function found is thrown away when it cannot
- * be proposed as it is (no room now, the entry was refused, a version is not known yet): it runs again later. */
+ * Happy path: all keys are known -> the function runs, its writes are noted here -> there is room for them ->
+ * they become pending writes of the open entry, whose apply answers. What the function found is thrown away
+ * when it cannot be proposed as it is (no room now, the entry was refused, a version is not known yet): it
+ * runs again later. */
 #include "node/transaction.h"
 
 #include <string.h>
@@ -18,7 +19,7 @@ enum {
 
 /* The newest write of a key by the transaction. */
 struct write {
-    struct bytes key; /* the request's */
+    struct bytes key;    /* the request's */
     struct value *value; /* a reference; NULL: deleted */
     uint8_t type;
     bool put; /* it was there for a moment at least */
@@ -157,7 +158,8 @@ static void count_work(struct transaction *t, const struct transaction_value *v)
     }
 }
 
-static void show_entry(const struct transaction *t, const struct state_entry *e, struct transaction_value *out)
+static void show_entry(
+    const struct transaction *t, const struct state_entry *e, struct transaction_value *out)
 {
     out->version_known = true;
     out->version = e == NULL ? 0 : e->version;
@@ -187,7 +189,8 @@ static void show_pending(struct transaction *t, const struct pending_write *w, s
 void transaction_get(struct transaction *t, struct bytes key, struct transaction_value *out)
 {
     struct group *g = t->group;
-    *out = (struct transaction_value){0}; /* what is due was deleted before, or is gone by a committed stamp */
+    *out =
+        (struct transaction_value){0}; /* what is due was deleted before, or is gone by a committed stamp */
     const struct write *own = find(t, key);
     if (own != NULL) {
         out->value = own->value;
@@ -236,12 +239,14 @@ static void end(struct transaction *t)
     arena_deinit(&t->arena);
 }
 
-/* A delete of what is known not to be there changes nothing. If it is not there because of a delete in flight, that
- * must come true first. What was put and is gone again is written all the same: who watches the key shall see it. */
+/* A delete of what is known not to be there changes nothing. If it is not there because of a delete in
+ * flight, that must come true first. What was put and is gone again is written all the same: who watches the
+ * key shall see it. */
 static bool changes_nothing(struct transaction *t, const struct write *w)
 {
     struct group_current c;
-    if (w->value != NULL || w->put || !group_current(t->group, w->key, t->stamp_ms, &c) || c.now.value != NULL) {
+    if (w->value != NULL || w->put || !group_current(t->group, w->key, t->stamp_ms, &c) ||
+        c.now.value != NULL) {
         return false;
     }
     t->seen = c.pending == NULL ? t->seen : group_newer(t->seen, c.pending->proposal);
@@ -386,7 +391,8 @@ enum evaluated group_eval_transaction(struct group *g, struct group_request *r)
     struct transaction t;
     enum status status = run(&t, g, r, stamp_ms);
     if (status == STATUS_AGAIN && g->overlay.in_flight_count == 0) {
-        /* The version can be had now. Later there may be another write in the open entry, if the key is hot. */
+        /* The version can be had now. Later there may be another write in the open entry, if the key is hot.
+         */
         end(&t);
         group_propose_open(g);
         status = run(&t, g, r, stamp_ms);

@@ -267,8 +267,8 @@ static enum admin_difference_kind difference(
     if (row->version < e->version) {
         return DIFFERENCE_OLDER;
     }
-    bool equal = row->version == e->version && row->expires_at_ms == e->expires_at_ms && row->type == e->type &&
-                 value_same(row->type, row->value, value_bytes(e->value));
+    bool equal = row->version == e->version && row->expires_at_ms == e->expires_at_ms &&
+                 row->type == e->type && value_same(row->type, row->value, value_bytes(e->value));
     return equal ? DIFFERENCE_NONE : DIFFERENCE_CHANGED;
 }
 

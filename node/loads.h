@@ -51,7 +51,7 @@ struct loads {
     uint32_t fresh_n;
     struct list sent;
     struct list held;
-    uint32_t written_n; /* of all: those whose key was written */
+    uint32_t written_n;    /* of all: those whose key was written */
     struct list overtaken; /* ended, and not in the table of loads any more: their keys are to be forgotten */
     uint64_t last_token;
 };

@@ -178,8 +178,8 @@ static void will_write(const struct evaluation *e, struct value *value, uint8_t 
         .kind = EFFECT_WRITE, .value = value, .type = type, .expires_at_ms = expires_at_ms};
 }
 
-/* OK: the condition of a set or a del holds, and the value before can be told if it is asked for. Else the answer is
- * filled. */
+/* OK: the condition of a set or a del holds, and the value before can be told if it is asked for. Else the
+ * answer is filled. */
 static enum status look_at_condition(const struct evaluation *e)
 {
     const struct operation_current *now = e->now;

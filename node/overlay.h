@@ -18,7 +18,7 @@ struct pending_write {
     uint8_t type;
     uint32_t ordinal; /* its place in the entry */
     uint64_t conn_id;
-    bool many; /* another connection's write to this key was in flight when this one came */
+    bool many;        /* another connection's write to this key was in flight when this one came */
     bool replaceable; /* nobody is, or was, told its version: see overlay_replace */
     struct proposal *proposal;
     struct pending_write *next; /* in the proposal */
@@ -89,9 +89,10 @@ static inline bool proposal_empty(const struct proposal *p)
 /* Add a write to the open proposal: copies @key, takes over the reference to @value (NULL: delete). */
 struct pending_write *overlay_add(struct overlay *o, struct bytes key, uint8_t type, struct value *value,
     uint64_t expires_at_ms, uint64_t conn_id);
-/* Let @w, which is replaceable, the newest write of its key, and in the open proposal, have been this write instead
- * (takes over the reference to @value): so a key that is written again and again is in the entry once. Who saw the
- * one before is answered when the entry has applied; that there was it nobody can tell from the entry. */
+/* Let @w, which is replaceable, the newest write of its key, and in the open proposal, have been this write
+ * instead (takes over the reference to @value): so a key that is written again and again is in the entry
+ * once. Who saw the one before is answered when the entry has applied; that there was it nobody can tell from
+ * the entry. */
 void overlay_replace(struct overlay *o, struct pending_write *w, uint8_t type, struct value *value,
     uint64_t expires_at_ms, uint64_t conn_id);
 /* How the open proposal (there need not be one) is now. */

@@ -14,7 +14,8 @@ enum { LOG_ENTRY_HEADER_BYTES = 8, LOG_ENTRY_FORMAT = 1 };
 /* Append @entry, with header and padding, to the empty @out. */
 void log_entry_encode(const Wblog__Entry *entry, struct buf *out);
 
-/* Decode into @arena; keys and values may be borrowed from @raw. CORRUPT when the bytes are no entry of a known format; *@out is then not set. */
+/* Decode into @arena; keys and values may be borrowed from @raw. CORRUPT when the bytes are no entry of a
+ * known format; *@out is then not set. */
 enum status log_entry_decode(struct bytes raw, struct arena *arena, Wblog__Entry **out);
 
 #endif

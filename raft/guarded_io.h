@@ -62,7 +62,7 @@ struct guarded_io {
     struct guarded_pending puts;
     bool closing;
     raft_index next_index; /* where the last append ended; 0: not known */
-    raft_index got_index; /* of the last snapshot read */
+    raft_index got_index;  /* of the last snapshot read */
     raft_term got_term;
     struct {
         struct send_window window;

@@ -1,5 +1,5 @@
-/* What a connection of the Redis front door has set: its protocol, its name, its transaction. Pure; owned by the
- * dispatcher, which makes and frees it. */
+/* What a connection of the Redis front door has set: its protocol, its name, its transaction. Pure; owned by
+ * the dispatcher, which makes and frees it. */
 #ifndef WB_NODE_REDIS_CLIENT_H
 #define WB_NODE_REDIS_CLIENT_H
 
@@ -30,14 +30,14 @@ struct redis_watched {
 
 struct redis_client {
     uint64_t id;
-    char peer[64], local[64]; /* HOST:PORT */
-    unsigned protocol;        /* 2 or 3 */
+    char peer[64], local[64];            /* HOST:PORT */
+    unsigned protocol;                   /* 2 or 3 */
     char *name, *lib_name, *lib_version; /* owned; NULL: not set */
-    bool readonly;            /* READONLY was said: followers answer its reads */
-    bool asking;              /* for the next command only */
-    bool no_evict, no_touch;  /* remembered, and shown by CLIENT INFO */
+    bool readonly;                       /* READONLY was said: followers answer its reads */
+    bool asking;                         /* for the next command only */
+    bool no_evict, no_touch;             /* remembered, and shown by CLIENT INFO */
     enum redis_reply_mode reply_mode;
-    bool skip_next;           /* CLIENT REPLY SKIP was the last command */
+    bool skip_next;                   /* CLIENT REPLY SKIP was the last command */
     const struct redis_command *last; /* for CLIENT LIST; NULL: none yet */
     /* MULTI */
     bool in_multi;

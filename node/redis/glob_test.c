@@ -95,9 +95,18 @@ static void a_class_is_one_of_its_bytes(void **state)
 static void a_class_without_an_end_goes_to_the_end_of_the_pattern(void **state)
 {
     const struct row rows[] = {
-        {"[", "[", false}, {"[a", "a", true}, {"[a", "b", false}, {"[^", "x", true}, {"[^a", "a", false},
-        {"[^a", "b", true}, {"[a\\", "a", true}, {"[a\\", "\\", true}, {"[a-", "-", true},
-        {"[a-c", "b", true}, {"[ab*", "*", true}, {"[a-]b", "]", true},
+        {"[", "[", false},
+        {"[a", "a", true},
+        {"[a", "b", false},
+        {"[^", "x", true},
+        {"[^a", "a", false},
+        {"[^a", "b", true},
+        {"[a\\", "a", true},
+        {"[a\\", "\\", true},
+        {"[a-", "-", true},
+        {"[a-c", "b", true},
+        {"[ab*", "*", true},
+        {"[a-]b", "]", true},
     };
     check_rows(rows, sizeof rows / sizeof rows[0]);
 }

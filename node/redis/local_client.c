@@ -48,7 +48,8 @@ void redis_local_client_setinfo(struct redis_local_call *c)
 {
     bool ok = false;
     char what[sizeof "lib-name"]; /* errors spell it as the client does */
-    snprintf(what, sizeof what, "%.*s", (int)(c->args[2].len < sizeof what ? c->args[2].len : sizeof what - 1),
+    snprintf(what, sizeof what, "%.*s",
+        (int)(c->args[2].len < sizeof what ? c->args[2].len : sizeof what - 1),
         (const char *)c->args[2].data);
     if (redis_word_is(c->args[2], "lib-name")) {
         ok = local_set_client_text(c, &c->client->lib_name, c->args[3], what);

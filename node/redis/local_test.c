@@ -591,8 +591,8 @@ static void what_a_connection_calls_itself_is_short(void **state)
     static char name[1025];
     struct fixture *f = *state;
     struct bytes args[] = {bytes_from_text("CLIENT"), bytes_from_text("SETNAME"), bytes_of(name, 1024)};
-    struct bytes info[] = {
-        bytes_from_text("CLIENT"), bytes_from_text("SETINFO"), bytes_from_text("lib-ver"), bytes_of(name, 1025)};
+    struct bytes info[] = {bytes_from_text("CLIENT"), bytes_from_text("SETINFO"), bytes_from_text("lib-ver"),
+        bytes_of(name, 1025)};
     memset(name, 'n', sizeof(name));
     assert_string_equal(run_args(f, args, 3), "+OK|");
     args[2].len = 1025;
@@ -606,8 +606,8 @@ static void a_pattern_that_costs_too_much_is_refused(void **state)
     static char pattern[4 * 1024 * 1024];
     struct fixture *f = *state;
     struct bytes keys[] = {bytes_from_text("KEYS"), bytes_of(pattern, sizeof(pattern))};
-    struct bytes scan[] = {
-        bytes_from_text("SCAN"), bytes_from_text("0"), bytes_from_text("MATCH"), bytes_of(pattern, sizeof(pattern))};
+    struct bytes scan[] = {bytes_from_text("SCAN"), bytes_from_text("0"), bytes_from_text("MATCH"),
+        bytes_of(pattern, sizeof(pattern))};
     memset(pattern, 'x', sizeof(pattern));
     memcpy(pattern, "*[", 2);
     memcpy(pattern + sizeof(pattern) - 2, "]b", 2);

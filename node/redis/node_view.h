@@ -1,5 +1,5 @@
-/* What local commands may know of the node and the cluster: filled in by the dispatcher for one command, or held
- * as functions where it would be dear. Plain data. */
+/* What local commands may know of the node and the cluster: filled in by the dispatcher for one command, or
+ * held as functions where it would be dear. Plain data. */
 #ifndef WB_NODE_REDIS_NODE_VIEW_H
 #define WB_NODE_REDIS_NODE_VIEW_H
 
@@ -33,8 +33,8 @@ struct redis_view_client {
 /* One group as the section `# WriteBehind` of INFO shows it. */
 struct redis_view_group {
     bool leads, serves; /* this node leads it; and may serve */
-    uint64_t term, applied_index, flushed_index, dirty_entries, dirty_bytes, oldest_dirty_ms, quarantined, lost,
-        entries, memory_bytes, rows_flushed, expiring, hits, misses, evicted, expired, writes, loads;
+    uint64_t term, applied_index, flushed_index, dirty_entries, dirty_bytes, oldest_dirty_ms, quarantined,
+        lost, entries, memory_bytes, rows_flushed, expiring, hits, misses, evicted, expired, writes, loads;
     bool paused, recovering;
     const char *flush_state, *flush_error; /* "" when none */
     int64_t fresh_as_of_us;
@@ -43,17 +43,17 @@ struct redis_view_group {
 struct redis_node_view {
     /* the cluster */
     const struct redis_view_node *nodes;
-    unsigned n_nodes, self;          /* an index into nodes */
+    unsigned n_nodes, self; /* an index into nodes */
     uint32_t group_count;
-    const unsigned *leader;          /* of each group: an index into nodes; the last known one during an election */
-    const bool *leader_known;        /* of each group: there is one now, as far as this node knows */
-    uint64_t epoch;                  /* rises with each change of leaders */
-    unsigned replicas_acknowledged;  /* followers that have what was acknowledged: quorum - 1 */
+    const unsigned *leader;   /* of each group: an index into nodes; the last known one during an election */
+    const bool *leader_known; /* of each group: there is one now, as far as this node knows */
+    uint64_t epoch;           /* rises with each change of leaders */
+    unsigned replicas_acknowledged; /* followers that have what was acknowledged: quorum - 1 */
     const char *cluster_name;
     /* the node */
     const char *version; /* of wbcache */
     uint64_t process_id, uptime_s, now_us /* since 1970 */;
-    const char *run_id;              /* 40 hex, another one at each start */
+    const char *run_id; /* 40 hex, another one at each start */
     uint64_t connections, connections_total, connections_max, commands_total, memory_bytes, memory_max_bytes,
         cache_bytes, client_bytes;
     unsigned port;
@@ -64,10 +64,10 @@ struct redis_node_view {
 
     void *data;
     void (*group)(void *data, uint32_t group, struct redis_view_group *out);
-    void (*each_client)(
-        void *data, void (*visit)(void *visit_data, const struct redis_view_client *client), void *visit_data);
-    /* Keys in this node's memory, of the groups that it leads (@all: of all groups): see state_scan. Cursors are this
-     * node's own; 0 begins and ends. @visit gets a key's name, type and slot. */
+    void (*each_client)(void *data, void (*visit)(void *visit_data, const struct redis_view_client *client),
+        void *visit_data);
+    /* Keys in this node's memory, of the groups that it leads (@all: of all groups): see state_scan. Cursors
+     * are this node's own; 0 begins and ends. @visit gets a key's name, type and slot. */
     uint64_t (*scan)(void *data, uint64_t cursor, uint32_t looks, bool all,
         void (*visit)(void *visit_data, struct bytes key, uint8_t type), void *visit_data);
     uint64_t (*key_count)(void *data, bool all);
