@@ -299,6 +299,27 @@ static int tell_known(
     return worst;
 }
 
+static size_t unseen_keys(const struct refused_list *list, struct wbcache_key *keys)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        if (!list->rows[i].seen) {
+            keys[n++] = (struct wbcache_key){.key = list->rows[i].key, .key_len = list->rows[i].key_len};
+        }
+    }
+    return n;
+}
+
+/* Ask for those of @waiting that are not known to have been tried. A leader that has just begun has not heard of it. */
+static int ask(struct session *s, const struct refused_list *waiting)
+{
+    struct wbcache_key *keys = xcalloc(waiting->n + 1, sizeof *keys);
+    size_t n = unseen_keys(waiting, keys);
+    int code = n > 0 ? wbcache_quarantine_retry(s->cache, keys, n, NULL) : WBCACHE_OK; /* none would mean all */
+    free(keys);
+    return code;
+}
+
 /* Watch @waiting until each was tried, at most for @timeout_ms. */
 static int watch(struct session *s, struct refused_list *waiting, uint64_t timeout_ms)
 {
@@ -326,6 +347,10 @@ static int watch(struct session *s, struct refused_list *waiting, uint64_t timeo
             break;
         }
         pause_ms(poll_ms);
+        code = poll_ms == POLL_MAX_MS ? ask(s, waiting) : WBCACHE_OK;
+        if (code != WBCACHE_OK) {
+            return output_failure(s, code);
+        }
         poll_ms = poll_ms < POLL_MAX_MS / 2 ? 2 * poll_ms : POLL_MAX_MS;
     }
     return worst;
@@ -357,28 +382,10 @@ static int choose(struct session *s, struct refused_list *list, const struct byt
     return worst;
 }
 
-static size_t unseen_keys(const struct refused_list *list, struct wbcache_key *keys)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < list->n; i++) {
-        if (!list->rows[i].seen) {
-            keys[n++] = (struct wbcache_key){.key = list->rows[i].key, .key_len = list->rows[i].key_len};
-        }
-    }
-    return n;
-}
-
 static int retry_chosen(struct session *s, struct refused_list *list, uint64_t timeout_ms)
 {
-    struct wbcache_key *keys = xcalloc(list->n + 1, sizeof *keys);
-    size_t n = unseen_keys(list, keys);
-    int result = EXIT_DONE;
-    if (n > 0) { /* none would mean all */
-        int code = wbcache_quarantine_retry(s->cache, keys, n, NULL);
-        result = code != WBCACHE_OK ? output_failure(s, code) : watch(s, list, timeout_ms);
-    }
-    free(keys);
-    return result;
+    int code = ask(s, list);
+    return code != WBCACHE_OK ? output_failure(s, code) : watch(s, list, timeout_ms);
 }
 
 static int quarantine_retry(struct session *s, const struct bytes *args, size_t n)
