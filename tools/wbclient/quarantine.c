@@ -310,12 +310,14 @@ static size_t unseen_keys(const struct refused_list *list, struct wbcache_key *k
     return n;
 }
 
-/* Ask for those of @waiting that are not known to have been tried. A leader that has just begun has not heard of it. */
+/* Ask for those of @waiting that are not known to have been tried. A leader that has just begun has not heard
+ * of it. */
 static int ask(struct session *s, const struct refused_list *waiting)
 {
     struct wbcache_key *keys = xcalloc(waiting->n + 1, sizeof *keys);
     size_t n = unseen_keys(waiting, keys);
-    int code = n > 0 ? wbcache_quarantine_retry(s->cache, keys, n, NULL) : WBCACHE_OK; /* none would mean all */
+    int code =
+        n > 0 ? wbcache_quarantine_retry(s->cache, keys, n, NULL) : WBCACHE_OK; /* none would mean all */
     free(keys);
     return code;
 }
