@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "raft/aio_end.h"
+
 /* As libraft calls it: the linker leads it to ours. */
 int UvOsIoDestroy(aio_context_t context);
 
@@ -19,6 +21,13 @@ static int events_of(aio_context_t context)
     struct io_event event;
     struct timespec now = {0};
     return syscall(__NR_io_getevents, context, 0L, 1L, &event, &now) >= 0 ? 0 : errno;
+}
+
+static void libraft_is_led_to_ours(void **state)
+{
+    (void)state;
+    assert_true(UvOsIoDestroy == __wrap_UvOsIoDestroy);
+    assert_true(UvOsIoDestroy != __real_UvOsIoDestroy);
 }
 
 static void a_context_is_gone_soon(void **state)
@@ -38,6 +47,7 @@ static void a_context_is_gone_soon(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(libraft_is_led_to_ours),
         cmocka_unit_test(a_context_is_gone_soon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
