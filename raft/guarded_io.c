@@ -7,6 +7,9 @@
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
 
+/* An empty AppendEntries is not sent within this part of a heartbeat after another AppendEntries. */
+enum { APPEND_QUIET_DIVISOR = 4 };
+
 /* The library's requests carry their callback; ours take its place while the call is under way. */
 struct guarded_send {
     struct raft_io_send req;
@@ -156,6 +159,23 @@ static struct send_cost cost_of(const struct raft_message *message)
     return cost;
 }
 
+/* The library may send an empty AppendEntries at each result that it gets (its heartbeat timeout is 1 ms:
+ * replica_open.c). In a busy group that doubles the messages, and says only how far the log is committed,
+ * which the next entry says as well, or at the latest the heartbeat of a tick. */
+static bool is_superfluous(struct guarded_io *g, int position, const struct raft_message *message)
+{
+    if (message->type != RAFT_APPEND_ENTRIES) {
+        return false;
+    }
+    uint64_t now = guarded_time(&g->io), *last = &g->peers[position].append_ms;
+    if (message->append_entries.n_entries == 0 && *last != 0 &&
+        now - *last < g->tick_ms / APPEND_QUIET_DIVISOR) {
+        return true;
+    }
+    *last = now;
+    return false;
+}
+
 static void sent_cb(struct raft_io_send *req, int status)
 {
     struct guarded_send *send = req->data;
@@ -178,6 +198,10 @@ static int guarded_send(
         return 0;
     }
     int position = peer_position(g, message->server_id);
+    if (position >= 0 && is_superfluous(g, position, message)) {
+        cb(req, 0);
+        return 0;
+    }
     struct send_window *window = position >= 0 ? &g->peers[position].window : NULL;
     struct send_cost cost = cost_of(message);
     if (window != NULL && !send_window_take(window, cost)) {

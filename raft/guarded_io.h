@@ -1,16 +1,20 @@
 /* A raft_io with the rules that libraft leaves to its user. It wraps any implementation in place: fill `io`,
  * then call guarded_io_wrap(), then hand &io to replica_init().
  *
- *   time     the caller's clock, read afresh (libuv's cached one back-dates timers after a stall)
- *   send     bounded by a send_window per peer; never fails, a message that cannot be sent is a lost message
- *   receive  an InstallSnapshot that would meet another snapshot half done is dropped (the library would
- * crash) disk     any error ends the process: the library goes on as if it had written, so that an
- * acknowledgement could be false. The node comes back from its peers. tick     looks for what the library
- * hides from its user: a segment that it cannot prepare (a full disk) is tried again for ever and its appends
- * hang, a write that failed is tried again with a wrong pointer. So an append that does not end, or a write
- * that says it failed, ends the process; a snapshot that does not end is told in the log. truncate needs room
- * for a copy of a segment, and a failure is never reported: without room the process ends before it closing
- * what completes late is cancelled cleanly (the library would free memory that it never set)
+ * - time: the caller's clock, read afresh (libuv's cached one back-dates timers after a stall)
+ * - send: bounded by a send_window per peer; never fails, a message that cannot be sent is a lost message. An
+ *   empty AppendEntries right behind another one is not sent at all
+ * - receive: an InstallSnapshot that would meet another snapshot half done is dropped (the library would
+ *   crash)
+ * - disk: any error ends the process: the library goes on as if it had written, so that an acknowledgement
+ *   could be false. The node comes back from its peers
+ * - tick: looks for what the library hides from its user: a segment that it cannot prepare (a full disk) is
+ *   tried again for ever and its appends hang, a write that failed is tried again with a wrong pointer. So an
+ *   append that does not end, or a write that says it failed, ends the process; a snapshot that does not end
+ *   is told in the log
+ * - truncate: needs room for a copy of a segment, and a failure is never reported: without room the process
+ *   ends before it
+ * - closing: what completes late is cancelled cleanly (the library would free memory that it never set)
  *
  * It also remembers when each peer was last heard from. Threading: the loop's thread. */
 #ifndef WB_RAFT_GUARDED_IO_H
@@ -66,6 +70,7 @@ struct guarded_io {
     raft_term got_term;
     struct {
         struct send_window window;
+        uint64_t append_ms; /* when an AppendEntries was sent there last; 0: never */
         uint64_t heard_ms;
     } peers[LIMIT_NODES];
 };

@@ -218,9 +218,11 @@ static void a_peer_that_does_not_read_gets_no_more_than_the_window(void **state)
     struct raft_io_send reqs[GUARDED_IO_MESSAGES_MAX + 1];
     struct raft_message heartbeat = {.type = RAFT_APPEND_ENTRIES, .server_id = 2, .server_address = "old:2"};
     for (unsigned i = 0; i < GUARDED_IO_MESSAGES_MAX; i++) {
+        f.now_ms += TICK_MS;
         assert_int_equal(f.g.io.send(&f.g.io, &reqs[i], &heartbeat, on_sent), 0);
     }
     assert_int_equal(callbacks, 0);
+    f.now_ms += TICK_MS;
     assert_string_equal(f.address, "there:2"); /* where the list of nodes says that it lives */
     assert_int_equal(f.g.io.send(&f.g.io, &reqs[GUARDED_IO_MESSAGES_MAX], &heartbeat, on_sent), 0);
     assert_int_equal(callbacks, 1);
@@ -231,6 +233,46 @@ static void a_peer_that_does_not_read_gets_no_more_than_the_window(void **state)
     }
     assert_int_equal(callbacks, 1 + GUARDED_IO_MESSAGES_MAX);
     assert_int_equal(last_status, 0);
+}
+
+static void an_empty_append_right_behind_another_is_not_sent(void **state)
+{
+    struct fake f;
+    fake_init(&f);
+    struct raft_entry entry = {.type = RAFT_COMMAND};
+    struct raft_message full = {.type = RAFT_APPEND_ENTRIES, .server_id = 2, .server_address = "there:2"};
+    full.append_entries.entries = &entry;
+    full.append_entries.n_entries = 1;
+    struct raft_message empty = {.type = RAFT_APPEND_ENTRIES, .server_id = 2, .server_address = "there:2"};
+    struct raft_message other = empty;
+    other.server_id = 1;
+    const struct {
+        struct raft_message *message;
+        unsigned after_ms;
+        unsigned sends;
+    } steps[] = {
+        {&full, 0, 1},
+        {&empty, TICK_MS / 4 - 1, 1}, /* the library is told that it went */
+        {&other, 0, 2},               /* another peer has had nothing */
+        {&full, 0, 3},                /* entries always go */
+        {&empty, TICK_MS / 4 - 1, 3},
+        {&empty, 1, 4}, /* what was not sent does not put off the next */
+        {&empty, 0, 4},
+        {&empty, TICK_MS / 4, 5},
+    };
+    struct raft_io_send reqs[sizeof steps / sizeof *steps];
+    for (unsigned i = 0; i < sizeof steps / sizeof *steps; i++) {
+        unsigned before = f.n_sends;
+        f.now_ms += steps[i].after_ms;
+        callbacks = 0;
+        assert_int_equal(f.g.io.send(&f.g.io, &reqs[i], steps[i].message, on_sent), 0);
+        assert_int_equal(f.n_sends, steps[i].sends);
+        assert_int_equal(callbacks, f.n_sends == before ? 1 : 0);
+        assert_true(callbacks == 0 || last_status == 0);
+    }
+    for (unsigned i = 0; i < f.n_sends; i++) {
+        f.send_cbs[i](f.sends[i], 0);
+    }
 }
 
 static void a_second_snapshot_to_a_peer_waits_for_the_first(void **state)
@@ -538,6 +580,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(time_is_asked_afresh, reset),
         cmocka_unit_test_setup(a_peer_that_does_not_read_gets_no_more_than_the_window, reset),
+        cmocka_unit_test_setup(an_empty_append_right_behind_another_is_not_sent, reset),
         cmocka_unit_test_setup(a_second_snapshot_to_a_peer_waits_for_the_first, reset),
         cmocka_unit_test_setup(a_snapshot_is_sent_with_the_term_of_what_was_read, reset),
         cmocka_unit_test_setup(a_send_that_fails_at_once_is_a_lost_message, reset),
