@@ -452,7 +452,7 @@ static void derive(struct config *c)
             between(64 * KIB, between(MIB, each / 32, TIB), between(64 * KIB, each / 4, TIB));
     }
     if (c->raft.snapshot_log_bytes == DERIVED) {
-        c->raft.snapshot_log_bytes = between(MIB, each / 16, 32 * MIB);
+        c->raft.snapshot_log_bytes = between(MIB, each / 16 / MIB * MIB, 128 * MIB);
     }
 }
 

@@ -75,7 +75,7 @@ static void a_short_file_gets_every_default(void **state)
     assert_ptr_equal(config_self(&c), &c.nodes[1]);
     assert_int_equal(c.raft.election_timeout_ms, 300);
     assert_int_equal(c.raft.heartbeat_ms, 50);
-    assert_int_equal(c.raft.snapshot_log_bytes, 33554432);
+    assert_int_equal(c.raft.snapshot_log_bytes, 44040192);
     assert_int_equal(c.raft.snapshot_trailing, 8192);
     assert_int_equal(c.raft.spread_stable_ms, 3000);
     assert_int_equal(c.flush.age_ms, 500);
@@ -206,9 +206,9 @@ static void what_waits_and_what_is_remembered_follows_from_memory_max(void **sta
         uint64_t dirty_bytes, dirty_entries, session_bytes, snapshot_log_bytes, retention_bytes;
     } rows[] = {
         {"groups = 1\nlimits { memory_max = \"16MiB\" }", 8 * MIB, 16 * 1024, MIB, MIB, MIB},
-        {"groups = 3\nlimits { memory_max = \"64MiB\" }", 11184810, 21845, 1398101, 1398101, MIB},
+        {"groups = 3\nlimits { memory_max = \"64MiB\" }", 11184810, 21845, 1398101, MIB, MIB},
         {"groups = 256\nlimits { memory_max = \"32MiB\" }", 64 * KIB, 128, 64 * KIB, MIB, 64 * KIB},
-        {"groups = 1\nlimits { memory_max = \"1TiB\" }", 256 * MIB, 1000000, 16 * MIB, 32 * MIB,
+        {"groups = 1\nlimits { memory_max = \"1TiB\" }", 256 * MIB, 1000000, 16 * MIB, 128 * MIB,
             32768 * (uint64_t)MIB},
         {"groups = 4\nlimits { memory_max = \"16MiB\" }\nflush { retention_bytes = \"1MiB\" }", 2 * MIB, 4096,
             256 * KIB, MIB, MIB},
