@@ -4,6 +4,7 @@
 # A test runs `nm -u` over the archive and fails on any symbol that would break that promise.
 function(wb_core NAME)
   add_library(${NAME} STATIC ${ARGN})
+  target_compile_options(${NAME} PRIVATE ${WB_LTO_COMPILE})
   if(BUILD_TESTING)
     add_test(NAME purity.${NAME}
              COMMAND ${CMAKE_SOURCE_DIR}/tools/check-purity $<TARGET_FILE:${NAME}>)
@@ -14,6 +15,7 @@ endfunction()
 # wb_shell(NAME sources...): a static library that does what a core decided.
 function(wb_shell NAME)
   add_library(${NAME} STATIC ${ARGN})
+  target_compile_options(${NAME} PRIVATE ${WB_LTO_COMPILE})
 endfunction()
 
 # wb_test(NAME SOURCES ... LIBS ... [LABELS ...] [TIMEOUT s] [PROPERTIES ...]): a cmocka program run by ctest.
