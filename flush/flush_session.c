@@ -108,11 +108,13 @@ void flush_session_start(
     s->epoch = 0;
     s->suspicious = false;
     s->rows_cap = 0;
+    s->cut = false;
     s->retry_cap = 0;
     s->condemned = 0;
     s->retried = false;
     s->others_first = 0;
     s->sent_rows = 0;
+    s->sent_longer = false;
     s->slow_single = 0;
     s->noting = false;
     s->note_at_ms = now_ms;
@@ -304,6 +306,7 @@ static void went_well(struct flush_session *s)
     s->cleared_ms = 0; /* a batch was written: what comes now is new */
     uint32_t *rows_cap = s->retried ? &s->retry_cap : &s->rows_cap;
     *rows_cap = *rows_cap >= s->settings.batch_rows / 2 ? 0 : *rows_cap * 2;
+    s->cut = s->cut && s->rows_cap != 0;
 }
 
 static void committed(void *data, uint64_t batch, int64_t clock_us)
@@ -513,8 +516,11 @@ static void begin(
     s->began_isolating = isolating;
     s->retried = kind == FLUSH_COMMAND_RETRY;
     s->others_first = s->retried ? BATCHES_FOR_A_RETRY : s->others_first > 0 ? s->others_first - 1 : 0;
-    session_push(
-        s, (struct flush_command){.kind = kind, .rows_max = rows, .bytes_max = s->settings.batch_bytes});
+    s->asked_rows = rows;
+    session_push(s, (struct flush_command){.kind = kind,
+                        .rows_max = rows,
+                        .bytes_max = s->settings.batch_bytes,
+                        .cut = !s->retried && s->cut});
 }
 
 static void plan(struct flush_session *s, const struct flush_view *view)
@@ -626,6 +632,7 @@ void flush_session_send(struct flush_session *s, struct flush_batch *batch)
     CHECK(s->state == FLUSH_ACTIVE && batch->id == s->sent_batch);
     batch->isolate = s->isolating == batch->id;
     s->sent_rows = batch->upserts + batch->deletes;
+    s->sent_longer = !s->retried && s->sent_rows > s->asked_rows;
     if (batch->isolate) {
         s->isolating_rows = s->sent_rows;
     }

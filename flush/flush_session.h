@@ -51,6 +51,7 @@ struct flush_command {
     struct flush_identity identity; /* GENESIS */
     uint32_t rows_max;              /* BEGIN */
     uint64_t bytes_max;             /* BEGIN */
+    bool cut;                       /* BEGIN: transactions may be cut */
     uint64_t batch;                 /* FLUSHED; ABORT: this one and all later */
     uint64_t predecessor;           /* FLUSHED */
     uint32_t first, n;              /* QUARANTINE; n 0: all rows of the batch, for the session's last error */
@@ -129,6 +130,7 @@ struct flush_session {
     /* A batch's rows at most, 0 being no limit: less after one that failed as a whole. Of ordinary batches,
      * and of the quarantine's. */
     uint32_t rows_cap, retry_cap;
+    bool cut;           /* batches may cut transactions: a whole one was longer than its limit, and failed */
     uint64_t isolating; /* the batch that is being isolated; 0: none */
     uint32_t isolating_rows;
     bool isolated; /* its faults are known: */
@@ -138,7 +140,9 @@ struct flush_session {
     uint64_t condemned;    /* a batch of one row that cannot be written; 0: none */
     bool retried;          /* the batch under way, or the last one, is a retry */
     uint32_t others_first; /* so many batches go before the next retry, if there are so many */
-    uint32_t sent_rows;    /* of the newest batch sent */
+    uint32_t asked_rows;   /* the limit of the newest batch begun, */
+    uint32_t sent_rows;    /* and the rows of the newest one sent, */
+    bool sent_longer;      /* which were more than asked */
     unsigned slow_single;  /* how often in a row a batch of one row took too long */
 
     /* how fresh */

@@ -118,10 +118,12 @@ void session_learn_from(struct flush_session *s, const struct flush_error *error
         s->condemned = s->sent_batch;
     } else if (slow) {
         *rows_cap = cap > 1 ? cap / 2 : 1;
+        s->cut = s->cut || s->sent_longer;
     } else if (error->class == FLUSH_ERROR_ROW && s->isolating == 0) {
         s->suspicious = true;
     } else if (error->class == FLUSH_ERROR_ROW && s->isolating_rows > 1) {
         *rows_cap = s->isolating_rows / 2; /* an error that isolation does not find, as one of the COMMIT */
+        s->cut = s->cut || s->sent_longer;
     } else if (error->class == FLUSH_ERROR_ROW) {
         s->condemned = s->isolating;
     }

@@ -216,6 +216,296 @@ static void a_batch_that_takes_too_long_is_halved_and_grows_again(void **state)
     desk_deinit(&d);
 }
 
+/* ---- Batches that are longer than asked ---- */
+
+enum { WHOLE = false, CUT = true };
+
+/* Rows are due, as many as a batch may have: they begin as @want says, and that is all that is proposed. */
+static void begins_at(struct desk *d, const char *want, bool cut, int line)
+{
+    d->view.rows_due = BATCH_ROWS;
+    turn(d);
+    const struct flush_command *c = flush_session_command(&d->s);
+    bool got = c != NULL && c->cut;
+    proposes_at(d, want, line);
+    if (got != cut) {
+        print_error("\"%s\" is %s\n", want, got ? "cut" : "not cut");
+        _fail(__FILE__, line);
+    }
+}
+#define begins(d, want, cut) begins_at(d, want, cut, __LINE__)
+
+static void retries_at(struct desk *d, const char *want, int line)
+{
+    d->view.retries_due = 1;
+    begins_at(d, want, WHOLE, line);
+    d->view.retries_due = 0;
+}
+#define retries(d, want) retries_at(d, want, __LINE__)
+
+/* The batch has failed and is not in the database: it goes back. */
+static void gone_back(struct desk *d, uint64_t batch)
+{
+    char want[32];
+    take_again(d, 0);
+    snprintf(want, sizeof want, "ABORT %" PRIu64, batch);
+    proposes(d, want);
+    applied_settling(d, 0);
+    on_noted(d);
+}
+
+static void took_too_long(struct desk *d, uint64_t batch)
+{
+    on_failed(d, FLUSH_ERROR_TRANSIENT, "57014", "canceling statement due to statement timeout");
+    gone_back(d, batch);
+}
+
+/* Only its COMMIT says so. It fails at first in an ordinary batch, then in one that is isolating. */
+static void refused(struct desk *d, uint64_t batch)
+{
+    char want[32];
+    if (d->s.isolating == batch) {
+        on_isolated(d, batch, 0, NULL);
+    }
+    d->asked[0] = '\0';
+    on_failed(d, FLUSH_ERROR_ROW, "23503", "deferred constraint");
+    asks(d, "take 6");
+    on_taken(d, 0);
+    snprintf(want, sizeof want, "ABORT %" PRIu64, batch);
+    proposes(d, want);
+    applied_settling(d, 0);
+    on_noted(d);
+}
+
+static void is_written(struct desk *d, uint64_t batch, uint64_t last)
+{
+    char want[48];
+    on_committed(d, batch);
+    snprintf(want, sizeof want, "FLUSHED %" PRIu64 "<-%" PRIu64, batch, last);
+    proposes(d, want);
+    applied_settling(d, batch);
+}
+
+/* A batch was longer than its limit and has failed: the next ones are of 50 rows at most, and cut. */
+static void desk_cutting(struct desk *d)
+{
+    desk_active(d);
+    begins(d, "BEGIN 64", WHOLE);
+    applied_begin(d, 8, 100);
+    took_too_long(d, 8);
+    begins(d, "BEGIN 50", CUT);
+}
+
+static void a_batch_longer_than_asked_that_takes_too_long_is_cut_down_to_one_row(void **state)
+{
+    (void)state;
+    struct desk d;
+    static const struct {
+        const char *next;
+        uint32_t rows;
+    } steps[] = {{"BEGIN 25", 50}, {"BEGIN 12", 25}, {"BEGIN 6", 12}, {"BEGIN 3", 6}, {"BEGIN 1", 3},
+        {"BEGIN 1", 1}, {"BEGIN 1", 1}};
+    uint64_t batch = 12;
+    desk_cutting(&d);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++, batch += 4) {
+        applied_begin(&d, batch, steps[i].rows);
+        took_too_long(&d, batch);
+        begins(&d, steps[i].next, CUT);
+    }
+    applied_begin(&d, batch, 1);
+    on_failed(&d, FLUSH_ERROR_TRANSIENT, "57014", "canceling statement due to statement timeout");
+    take_again(&d, 0);
+    char want[64];
+    snprintf(want, sizeof want, "QUARANTINE %" PRIu64 " 0+0; ABORT %" PRIu64, batch, batch);
+    proposes(&d, want);
+    desk_deinit(&d);
+}
+
+static void a_longer_batch_that_only_the_commit_refuses_is_cut_down_to_one_row(void **state)
+{
+    (void)state;
+    struct desk d;
+    static const struct {
+        const char *begin;
+        uint32_t rows;
+        bool cut;
+    } steps[] = {{"BEGIN 64", 100, WHOLE}, {"BEGIN 50", 50, CUT}, {"BEGIN 25", 25, CUT},
+        {"BEGIN 12", 12, CUT}, {"BEGIN 6", 6, CUT}, {"BEGIN 3", 3, CUT}, {"BEGIN 1", 1, CUT}};
+    enum { ATTEMPTS = 2 * sizeof steps / sizeof steps[0] }; /* each is isolating the second time */
+    uint64_t batch = 8;
+    desk_active(&d);
+    for (unsigned i = 0;; i++, batch += 4) {
+        begins(&d, steps[i / 2].begin, steps[i / 2].cut);
+        applied_begin(&d, batch, steps[i / 2].rows);
+        if (i == ATTEMPTS - 1) {
+            break;
+        }
+        refused(&d, batch);
+    }
+    on_isolated(&d, batch, 0, NULL);
+    on_failed(&d, FLUSH_ERROR_ROW, "23503", "deferred constraint");
+    on_taken(&d, 0);
+    char want[64];
+    snprintf(want, sizeof want, "QUARANTINE %" PRIu64 " 0+0; ABORT %" PRIu64, batch, batch);
+    proposes(&d, want);
+    desk_deinit(&d);
+}
+
+static void a_batch_as_long_as_asked_or_shorter_is_not_cut(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *begin;
+        uint32_t rows;
+    } steps[] = {{"BEGIN 64", 64}, {"BEGIN 32", 20}, {"BEGIN 10", 10}, {"BEGIN 5", 2}, {"BEGIN 1", 1}};
+    for (int by_commit = 0; by_commit < 2; by_commit++) {
+        struct desk d;
+        uint64_t batch = 8;
+        desk_active(&d);
+        for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+            for (int isolating = 0; isolating <= by_commit; isolating++, batch += 4) {
+                begins(&d, steps[i].begin, WHOLE);
+                applied_begin(&d, batch, steps[i].rows);
+                if (i == sizeof steps / sizeof steps[0] - 1) {
+                    break;
+                }
+                (by_commit ? refused : took_too_long)(&d, batch);
+            }
+        }
+        desk_deinit(&d);
+    }
+}
+
+/* Whole transactions may fit in the first ones. */
+static void a_small_batch_is_cut_when_it_is_the_first_that_is_longer_than_asked(void **state)
+{
+    (void)state;
+    struct desk d;
+    desk_active(&d);
+    begins(&d, "BEGIN 64", WHOLE);
+    applied_begin(&d, 8, 4);
+    took_too_long(&d, 8);
+    begins(&d, "BEGIN 2", WHOLE);
+    applied_begin(&d, 12, 3);
+    took_too_long(&d, 12);
+    begins(&d, "BEGIN 1", CUT);
+    desk_deinit(&d);
+}
+
+/* The newest limit is of a batch that has yet to begin. */
+static void what_is_asked_behind_a_batch_does_not_make_that_longer(void **state)
+{
+    (void)state;
+    struct desk d;
+    desk_active(&d);
+    begins(&d, "BEGIN 64", WHOLE);
+    applied_begin(&d, 8, 64);
+    d.view.rows_due = 10;
+    d.view.overdue = true;
+    turn(&d);
+    proposes(&d, "BEGIN 10");
+    on_failed(&d, FLUSH_ERROR_TRANSIENT, "57014", "canceling statement due to statement timeout");
+    applied_begin(&d, 10, 10); /* and is not sent any more */
+    gone_back(&d, 8);
+    begins(&d, "BEGIN 32", WHOLE);
+    desk_deinit(&d);
+}
+
+static void a_longer_batch_that_fails_for_another_reason_is_not_cut(void **state)
+{
+    (void)state;
+    static const struct {
+        enum flush_error_class class;
+        const char *sqlstate;
+    } errors[] = {
+        {FLUSH_ERROR_TRANSIENT, "40P01"}, {FLUSH_ERROR_OUTAGE, ""},
+        {FLUSH_ERROR_OUTAGE, "57014"}, /* not of its rows */
+    };
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        struct desk d;
+        desk_active(&d);
+        begins(&d, "BEGIN 64", WHOLE);
+        applied_begin(&d, 8, 100);
+        on_failed(&d, errors[i].class, errors[i].sqlstate, "it fails");
+        gone_back(&d, 8);
+        begins(&d, "BEGIN 64", WHOLE);
+        desk_deinit(&d);
+    }
+}
+
+static void batches_are_cut_until_they_have_grown_again(void **state)
+{
+    (void)state;
+    struct desk d;
+    desk_cutting(&d);
+    applied_begin(&d, 12, 50);
+    took_too_long(&d, 12);
+    begins(&d, "BEGIN 25", CUT);
+    applied_begin(&d, 16, 25);
+    on_failed(&d, FLUSH_ERROR_OUTAGE, "", "gone");
+    gone_back(&d, 16);
+    begins(&d, "BEGIN 25", CUT);
+    applied_begin(&d, 20, 25);
+    is_written(&d, 20, 0);
+    begins(&d, "BEGIN 50", CUT);
+    applied_begin(&d, 24, 50);
+    is_written(&d, 24, 20);
+    begins(&d, "BEGIN 64", WHOLE);
+    desk_deinit(&d);
+}
+
+static void a_new_office_cuts_nothing(void **state)
+{
+    (void)state;
+    static const uint8_t new_cluster_id[CLUSTER_ID_BYTES] = {9};
+    struct desk d;
+    desk_cutting(&d);
+    flush_session_stop(&d.s);
+    flush_session_start(&d.s, 7, new_cluster_id, d.now_ms);
+    d.asked[0] = '\0';
+    turn(&d);
+    asks(&d, "take 7");
+    on_taken(&d, 0);
+    on_noted(&d);
+    begins(&d, "BEGIN 64", WHOLE);
+    desk_deinit(&d);
+}
+
+static void a_retry_is_not_cut_and_changes_nothing_for_other_batches(void **state)
+{
+    (void)state;
+    struct desk d;
+    desk_cutting(&d);
+    applied_begin(&d, 12, 0);
+    retries(&d, "RETRY 64");
+    applied_begin(&d, 16, 64);
+    took_too_long(&d, 16);
+    begins(&d, "BEGIN 50", CUT);
+    applied_begin(&d, 20, 0);
+    d.view.retries_due = 1;
+    turn(&d);
+    proposes(&d, "RETRY 32");
+    applied_begin(&d, 24, 32);
+    d.view.retries_due = 0;
+    on_isolated(&d, 24, 0, NULL);
+    is_written(&d, 24, 0);
+    begins(&d, "BEGIN 50", CUT); /* that a retry went well says nothing of the others */
+    desk_deinit(&d);
+}
+
+/* No retry is. But if one were, what it learns is not of ordinary batches. */
+static void a_retry_longer_than_asked_lets_nothing_be_cut(void **state)
+{
+    (void)state;
+    struct desk d;
+    desk_active(&d);
+    retries(&d, "RETRY 64");
+    applied_begin(&d, 8, 100);
+    took_too_long(&d, 8);
+    begins(&d, "BEGIN 64", WHOLE);
+    desk_deinit(&d);
+}
+
 /* ---- The quarantine's retries ---- */
 
 static void a_retry_goes_isolating_and_alone(void **state)
@@ -307,6 +597,16 @@ int main(void)
         cmocka_unit_test(a_row_that_only_the_commit_refuses_is_found_by_halving_and_condemned),
         cmocka_unit_test(a_condemned_batch_that_was_committed_after_all_is_flushed),
         cmocka_unit_test(a_batch_that_takes_too_long_is_halved_and_grows_again),
+        cmocka_unit_test(a_batch_longer_than_asked_that_takes_too_long_is_cut_down_to_one_row),
+        cmocka_unit_test(a_longer_batch_that_only_the_commit_refuses_is_cut_down_to_one_row),
+        cmocka_unit_test(a_batch_as_long_as_asked_or_shorter_is_not_cut),
+        cmocka_unit_test(a_small_batch_is_cut_when_it_is_the_first_that_is_longer_than_asked),
+        cmocka_unit_test(what_is_asked_behind_a_batch_does_not_make_that_longer),
+        cmocka_unit_test(a_longer_batch_that_fails_for_another_reason_is_not_cut),
+        cmocka_unit_test(batches_are_cut_until_they_have_grown_again),
+        cmocka_unit_test(a_new_office_cuts_nothing),
+        cmocka_unit_test(a_retry_is_not_cut_and_changes_nothing_for_other_batches),
+        cmocka_unit_test(a_retry_longer_than_asked_lets_nothing_be_cut),
         cmocka_unit_test(a_retry_goes_isolating_and_alone),
         cmocka_unit_test(retries_and_other_rows_take_turns),
     };

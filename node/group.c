@@ -415,6 +415,9 @@ static void apply_writes(struct group *g, uint64_t index, const Wblog__Entry *en
         struct bytes key = pb_bytes(w->key);
         state_apply_write(
             &g->state, i, key, (uint8_t)w->type, value, w->has_expires_at_ms ? w->expires_at_ms : 0);
+        if (w->has_tied && w->tied) {
+            state_apply_tie(&g->state, key);
+        }
         loads_key_written(&g->loads, key);
         ours = ours == NULL ? NULL : ours->next;
     }
@@ -438,7 +441,8 @@ static void apply_begin(struct group *g, const Wblog__Entry *entry)
         }
         batch = state_apply_flush_retry(&g->state, keys, (uint32_t)begin->n_quarantined);
     } else {
-        batch = state_apply_flush_begin(&g->state, begin->rows_max, begin->bytes_max);
+        batch = (begin->has_cut && begin->cut ? state_apply_flush_begin_cut : state_apply_flush_begin)(
+            &g->state, begin->rows_max, begin->bytes_max);
     }
     if (is_ours(g, entry)) {
         group_flush_begun(g, batch);

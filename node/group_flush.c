@@ -147,7 +147,7 @@ static void count_due(struct group *g, struct flush_view *view)
     const struct flush_settings *settings = &g->session.settings;
     bool looking = g->session.state == FLUSH_ACTIVE || g->session.state == FLUSH_RESTING;
     if (!looking || g->state.control.paused || g->session.begin_pending || g->session.isolating != 0 ||
-        view->n_in_flight >= settings->in_flight) {
+        view->n_in_flight >= settings->in_flight || (view->n_in_flight > 0 && g->state.tied > 0)) {
         return;
     }
     if (view->n_in_flight > 0 && g->now_ms < g->due_counted_ms + DUE_COUNT_MS) {
@@ -318,6 +318,7 @@ static bool propose_command(struct group *g, const struct flush_command *command
     case FLUSH_COMMAND_BEGIN:
         begin.rows_max = command->rows_max;
         begin.bytes_max = command->bytes_max;
+        begin.has_cut = begin.cut = command->cut;
         entry.command_case = WBLOG__ENTRY__COMMAND_FLUSH_BEGIN;
         entry.flush_begin = &begin;
         break;

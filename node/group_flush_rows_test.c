@@ -1,5 +1,6 @@
 /* What a group adds to the flush of bad rows and to its control: the order of QUARANTINE and COMMIT, who is
- * answered what, retries, the rate limit, pause, settings, what is said beside the rows. */
+ * answered what, retries, the rate limit, pause, settings, what is said beside the rows, and what keeps the
+ * rows of a transaction together. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <cmocka.h>
 
 #include "node/group_admin_test_help.h"
+#include "proto/pb.h"
 
 static struct group_info info_of(const struct fixture *f)
 {
@@ -413,6 +415,118 @@ static void what_is_said_beside_the_rows_is_recovering_until_the_last_of_them(vo
     fixture_deinit(&f);
 }
 
+/* ---- Transactions ---- */
+
+/* Another node's entry has applied, which wrote @n keys: a transaction, when they are @tied. */
+static void written(struct fixture *f, uint32_t n, bool tied)
+{
+    enum { MAX = 20, KEY_BYTES = 4 };
+    Wblog__Write writes[MAX], *list[MAX];
+    char keys[MAX][KEY_BYTES];
+    assert_true(n <= MAX);
+    for (uint32_t i = 0; i < n; i++) {
+        snprintf(keys[i], sizeof keys[i], "t%02u", i % 100);
+        wblog__write__init(&writes[i]);
+        writes[i].key = pb_borrow(bytes_from_text(keys[i]));
+        writes[i].has_value = 1;
+        writes[i].value = pb_borrow(bytes_from_text("v"));
+        writes[i].has_tied = writes[i].tied = tied;
+        list[i] = &writes[i];
+    }
+    Wblog__Writes all = WBLOG__WRITES__INIT;
+    Wblog__Entry entry = WBLOG__ENTRY__INIT;
+    all.n_writes = n;
+    all.writes = list;
+    entry.command_case = WBLOG__ENTRY__COMMAND_WRITES;
+    entry.writes = &all;
+    fixture_apply(f, &entry);
+}
+
+static void a_transaction_waits_until_nothing_is_in_flight(void **state)
+{
+    (void)state;
+    enum { ROWS = 10 }; /* a whole batch, which would go behind another one */
+    for (int tied = 0; tied < 2; tied++) {
+        struct fixture f;
+        fixture_init(&f, 0, false, true);
+        dirty(&f, ROWS);
+        fixture_pass(&f, 100);
+        fixture_commit(&f, UINT32_MAX);
+        assert_int_equal(f.sent_n, 1);
+        written(&f, ROWS, tied);
+        unsigned proposals = f.proposals;
+        fixture_pass(&f, 500);
+        assert_int_equal(f.proposals - proposals, tied ? 0 : 1);
+        fixture_commit(&f, UINT32_MAX);
+        assert_int_equal(f.sent_n, tied ? 1 : 2);
+        db_committed(&f, f.sent[0].id);
+        if (f.noting) {
+            db_noted(&f);
+        }
+        fixture_pass(&f, 10);
+        fixture_commit(&f, UINT32_MAX); /* FLUSHED; FlushBegin */
+        assert_int_equal(f.sent_n, 2);
+        assert_int_equal(f.sent[1].upserts, ROWS);
+        assert_int_equal(f.sent[1].predecessor, f.sent[0].id);
+        fixture_deinit(&f);
+    }
+}
+
+static void only_a_begin_that_says_so_cuts_a_transaction(void **state)
+{
+    (void)state;
+    static const struct {
+        bool has_cut, cut;
+        uint32_t rows;
+    } rows[] = {{false, false, 3}, {true, false, 3}, {true, true, 2}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct fixture f;
+        fixture_init(&f, 0, false, true);
+        fixture_depose(&f);
+        written(&f, 3, true);
+        const struct state *s = group_state(f.group);
+        assert_int_equal(s->tied, 3);
+        Wblog__FlushBegin begin = WBLOG__FLUSH_BEGIN__INIT;
+        Wblog__Entry entry = WBLOG__ENTRY__INIT;
+        begin.rows_max = 2;
+        begin.bytes_max = 1 << 20;
+        begin.has_cut = rows[i].has_cut;
+        begin.cut = rows[i].cut;
+        entry.command_case = WBLOG__ENTRY__COMMAND_FLUSH_BEGIN;
+        entry.flush_begin = &begin;
+        fixture_apply(&f, &entry);
+        assert_int_equal(s->batch_count, 1);
+        assert_int_equal(s->batched_entries, rows[i].rows);
+        assert_int_equal(s->queued_entries, 3 - rows[i].rows);
+        assert_int_equal(s->tied, 3 - rows[i].rows);
+        fixture_deinit(&f);
+    }
+}
+
+static void a_transaction_that_takes_too_long_is_written_in_parts(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, 0, false, true);
+    written(&f, 16, true);
+    fixture_pass(&f, 100);
+    fixture_commit(&f, UINT32_MAX);
+    assert_int_equal(newest(&f)->upserts, 16);
+    struct flush_error slow = {.class = FLUSH_ERROR_TRANSIENT, .sqlstate = "57014", .in_rows = true};
+    f.noting = false;
+    group_flusher_events()->failed(group_flusher_events_data(f.group), &slow);
+    fixture_pass(&f, 200);
+    db_taken(&f, 0);
+    fixture_commit(&f, 1); /* ABORT */
+    assert_int_equal(group_state(f.group)->tied, 16);
+    fixture_pass(&f, 10);
+    fixture_commit(&f, UINT32_MAX);
+    assert_int_equal(f.sent_n, 2);
+    assert_int_equal(newest(&f)->upserts, 8); /* half of what failed */
+    assert_int_equal(group_state(f.group)->tied, 8);
+    fixture_deinit(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +539,9 @@ int main(void)
         cmocka_unit_test(a_paused_flush_sends_nothing_and_says_so),
         cmocka_unit_test(what_operators_set_is_in_force_at_once_and_for_the_next_leader),
         cmocka_unit_test(what_is_said_beside_the_rows_is_recovering_until_the_last_of_them),
+        cmocka_unit_test(a_transaction_waits_until_nothing_is_in_flight),
+        cmocka_unit_test(only_a_begin_that_says_so_cuts_a_transaction),
+        cmocka_unit_test(a_transaction_that_takes_too_long_is_written_in_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,6 +69,10 @@ static Wblog__Write **encode_writes(struct proposal *p)
             writes[n].has_expires_at_ms = 1;
             writes[n].expires_at_ms = w->expires_at_ms;
         }
+        if (w->tied) {
+            writes[n].has_tied = 1;
+            writes[n].tied = 1;
+        }
         list[n] = &writes[n];
     }
     return list;

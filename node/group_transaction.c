@@ -301,8 +301,10 @@ static void put_into_overlay(struct transaction *t, const struct write *w)
     if (newest != NULL && newest->replaceable && newest->proposal == o->open) {
         overlay_replace(o, newest, w->type, w->value, w->expires_at_ms, t->request->conn_id);
     } else {
-        overlay_add(o, w->key, w->type, w->value, w->expires_at_ms, t->request->conn_id)->replaceable = true;
+        newest = overlay_add(o, w->key, w->type, w->value, w->expires_at_ms, t->request->conn_id);
+        newest->replaceable = true;
     }
+    newest->tied = newest->tied || t->n > 1;
 }
 
 static void write_all(struct transaction *t)

@@ -156,6 +156,132 @@ static void all_of_its_writes_are_one_entry(void **state)
     fixture_deinit(&f);
 }
 
+/* Assert the writes of the newest entry that was proposed, as "a+ b": those with a + are tied. */
+static void assert_proposed(const struct fixture *f, const char *want)
+{
+    struct arena arena;
+    Wblog__Entry *e;
+    char got[256] = "";
+    arena_init(&arena);
+    assert_false(list_empty(&f->log));
+    const struct logged *newest = list_entry(f->log.prev, struct logged, link);
+    assert_int_equal(log_entry_decode(buf_bytes(&newest->raw), &arena, &e), STATUS_OK);
+    assert_int_equal(e->command_case, WBLOG__ENTRY__COMMAND_WRITES);
+    for (size_t i = 0, len = 0; i < e->writes->n_writes; i++) {
+        const Wblog__Write *w = e->writes->writes[i];
+        assert_true(w->has_tied == w->tied); /* who is not says nothing */
+        len += (size_t)snprintf(got + len, sizeof got - len, "%s%.*s%s", i == 0 ? "" : " ", (int)w->key.len,
+            (const char *)w->key.data, w->tied ? "+" : "");
+    }
+    assert_string_equal(got, want);
+    arena_deinit(&arena);
+}
+
+static void assert_tied(const struct fixture *f, const char *keys, uint64_t n)
+{
+    while (*keys != '\0') {
+        assert_true(state_find(group_state(f->group), word(&keys))->tied);
+    }
+    assert_int_equal(group_state(f->group)->tied, n);
+}
+
+static void writes_of_several_keys_are_tied_and_one_alone_is_not(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys, *words, *proposed, *tied;
+        uint64_t n;
+    } rows[] = {
+        {"!a !b", "put a 1; put b 1", "a+ b+", "a b", 2},
+        {"!a !b", "put a 1; del b", "a+ b+", "a b", 2},
+        {"!a !b !c", "put a 1; put b 1; put c 1", "a+ b+ c+", "a b c", 3},
+        {"!a", "put a 1", "a", "", 0},
+        {"!a", "put a 1; put a 2", "a", "", 0},
+        {"gone !a", "get gone; put a 1", "a", "", 0},
+        /* a delete of what is not there is no write: nor is it one of several */
+        {"gone !a", "put a 1; del gone", "a", "", 0},
+        {"gone !a", "del gone; put a 1; del gone", "a", "", 0},
+        {"gone !a !b", "put a 1; del gone; put b 1", "a+ b+", "a b", 2},
+        /* but what was there for a moment is */
+        {"gone !a", "put gone 1; del gone; put a 1", "gone+ a+", "gone a", 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct fixture f;
+        fixture_init(&f, 0, false, true);
+        set_now(&f, "gone", "1");
+        run_now(&f, "gone", "del gone", "");
+        unsigned before = f.proposals;
+        struct script *s = begin(&f, rows[i].keys, rows[i].words, 1);
+        fixture_turn(&f);
+        assert_int_equal(f.proposals, before + 1);
+        assert_proposed(&f, rows[i].proposed);
+        fixture_commit(&f, UINT32_MAX);
+        assert_true(s->done);
+        assert_int_equal(s->r.status, STATUS_OK);
+        assert_tied(&f, rows[i].tied, rows[i].n);
+        free(s);
+        fixture_deinit(&f);
+    }
+}
+
+/* What comes while another entry is in flight is in the next one: a transaction that replaces a write there,
+ * or is replaced. */
+static void what_replaces_a_tied_write_is_tied(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys[2], *words[2], *proposed;
+        uint64_t n;
+    } rows[] = {
+        {{"!a !b", "!a"}, {"put a 1; put b 1", "put a 2"}, "a+ b+", 2},
+        {{"!a !b", "!b"}, {"put a 1; put b 1", "del b"}, "a+ b+", 2},
+        {{"!a", "!a !b"}, {"put a 1", "put a 2; put b 2"}, "a+ b+", 2},
+        {{"!a !b", "!b !c"}, {"put a 1; put b 1", "put b 2; put c 2"}, "a+ b+ c+", 3},
+        {{"!a !b", "!c"}, {"put a 1; put b 1", "put c 2"}, "a+ b+ c", 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct fixture f;
+        fixture_init(&f, 0, false, true);
+        struct script *first = begin(&f, "!x", "put x 1", 1);
+        fixture_turn(&f);
+        struct script *one = begin(&f, rows[i].keys[0], rows[i].words[0], 1);
+        struct script *two = begin(&f, rows[i].keys[1], rows[i].words[1], 2);
+        fixture_turn(&f);
+        assert_proposed(&f, "x");
+        assert_int_equal(fixture_commit(&f, 1), 1);
+        assert_proposed(&f, rows[i].proposed);
+        fixture_commit(&f, UINT32_MAX);
+        assert_tied(&f, "a b", rows[i].n);
+        assert_end(first, STATUS_OK, "");
+        assert_end(one, STATUS_OK, "");
+        assert_end(two, STATUS_OK, "");
+        fixture_deinit(&f);
+    }
+}
+
+/* Whoever wants to know its version makes a write of its own: the key is tied all the same. */
+static void a_write_behind_a_tied_one_leaves_the_tie(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct ask incr;
+    fixture_init(&f, 0, false, true);
+    struct script *first = begin(&f, "!x", "put x 1", 1);
+    fixture_turn(&f);
+    struct script *both = begin(&f, "!a !b", "put a 1; put b 1", 1);
+    ask_incr(&f, &incr, "a", 1, 1);
+    fixture_turn(&f);
+    assert_int_equal(fixture_commit(&f, 1), 1);
+    assert_proposed(&f, "a+ b+ a");
+    fixture_commit(&f, UINT32_MAX);
+    assert_done(&incr, STATUS_OK);
+    assert_memory_equal(entry(&f, "a")->value->data, "2", 1);
+    assert_tied(&f, "a b", 2);
+    assert_end(first, STATUS_OK, "");
+    assert_end(both, STATUS_OK, "");
+    fixture_deinit(&f);
+}
+
 static void nothing_happens_when_it_says_no(void **state)
 {
     (void)state;
@@ -665,6 +791,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_of_its_writes_are_one_entry),
+        cmocka_unit_test(writes_of_several_keys_are_tied_and_one_alone_is_not),
+        cmocka_unit_test(what_replaces_a_tied_write_is_tied),
+        cmocka_unit_test(a_write_behind_a_tied_one_leaves_the_tie),
         cmocka_unit_test(nothing_happens_when_it_says_no),
         cmocka_unit_test(a_delete_of_what_is_not_there_writes_nothing),
         cmocka_unit_test(it_waits_for_the_keys_that_it_must_know_only),

@@ -6,7 +6,7 @@
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
 
-enum { FIRST_BUCKETS = 256, WRITE_FRAMING_BYTES = 24, OUTCOME_FRAMING_BYTES = 40 };
+enum { FIRST_BUCKETS = 256, WRITE_FRAMING_BYTES = 26, OUTCOME_FRAMING_BYTES = 40 };
 
 size_t overlay_write_bytes(size_t key_len, size_t value_len)
 {

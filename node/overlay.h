@@ -20,6 +20,7 @@ struct pending_write {
     uint64_t conn_id;
     bool many;        /* another connection's write to this key was in flight when this one came */
     bool replaceable; /* nobody is, or was, told its version: see overlay_replace */
+    bool tied;        /* a transaction wrote it and other keys */
     struct proposal *proposal;
     struct pending_write *next; /* in the proposal */
     /* the overlay's own */

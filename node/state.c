@@ -176,10 +176,18 @@ void state_enqueue(struct state *s, struct state_entry *e, uint64_t first_dirty,
     note_queued(s, e);
 }
 
+void state_tie(struct state *s, struct state_entry *e)
+{
+    s->tied += !e->tied;
+    e->tied = true;
+}
+
 void state_unqueue(struct state *s, struct state_entry *e)
 {
     place_leave(&e->queued);
     s->queued_entries--;
+    s->tied -= e->tied;
+    e->tied = false;
     if (!state_entry_dirty(e)) {
         s->dirty_bytes -= state_entry_weight(e);
     }
@@ -217,6 +225,7 @@ void state_batch_push(struct state *s, struct state_batch *b, struct state_entry
 void state_batch_leave(struct state *s, struct state_entry *e)
 {
     place_leave(&e->batched);
+    e->tied_batched = false;
     e->batch->rows--;
     e->batch = NULL;
     s->batched_entries--;
@@ -391,7 +400,44 @@ uint64_t state_apply_write(struct state *s, uint32_t ordinal, struct bytes key, 
     return version;
 }
 
-struct state_batch *state_apply_flush_begin(struct state *s, uint32_t rows_max, uint64_t bytes_max)
+void state_apply_tie(struct state *s, struct bytes key)
+{
+    struct state_entry *e = state_find(s, key);
+    if (e != NULL && e->queued.first_dirty != 0) {
+        state_tie(s, e);
+    }
+}
+
+/* How many rows of the queue, from its head on, are a batch that cuts no transaction.
+ *
+ * A tied entry's last write tells up to which log entry @reach its batch must go: a transaction that wrote it
+ * is no later. Nor can one of the keys of such a transaction wait behind the batch's end: it is in the queue
+ * since that transaction or before, and the queue is in this order. */
+static uint32_t whole_rows(const struct state *s, uint32_t rows_max, uint64_t bytes_max)
+{
+    uint32_t rows = 0, whole = 0;
+    uint64_t bytes = 0, reach = 0;
+    list_for_each (link, tmp, &s->queue) {
+        const struct state_entry *e = state_queue_entry(link);
+        state_entry_fetch_ahead(e);
+        if (e->queued.first_dirty > reach) {
+            whole = rows;
+        }
+        bytes += state_entry_weight(e);
+        if (whole > 0 && (rows >= rows_max || bytes > bytes_max)) {
+            return whole;
+        }
+        if (rows > 0 && (rows >= STATE_WHOLE_ROWS_MAX || bytes > STATE_WHOLE_BYTES_MAX)) {
+            return whole > 0 ? whole : rows;
+        }
+        rows++;
+        uint64_t written = (e->version - s->version_base) >> 16;
+        reach = e->tied && written > reach ? written : reach;
+    }
+    return rows;
+}
+
+struct state_batch *state_apply_flush_begin_cut(struct state *s, uint32_t rows_max, uint64_t bytes_max)
 {
     struct state_batch *newest = last_batch(s);
     CHECK(s->applied_index > s->last_batch && (newest == NULL || s->applied_index > newest->id));
@@ -410,13 +456,24 @@ struct state_batch *state_apply_flush_begin(struct state *s, uint32_t rows_max, 
             b = state_batch_add(s, s->applied_index);
         }
         struct dirty_place place = e->queued;
+        bool tied = e->tied;
         state_unqueue(s, e);
         state_batch_push(s, b, e, place.first_dirty, place.dirty_stamp_ms);
+        e->tied_batched = tied;
     }
     if (b != NULL) {
         s->newest_batch = b->id;
     }
     return b;
+}
+
+struct state_batch *state_apply_flush_begin(struct state *s, uint32_t rows_max, uint64_t bytes_max)
+{
+    if (s->tied > 0 && rows_max > 0) {
+        rows_max = list_empty(&s->batches) ? whole_rows(s, rows_max, bytes_max) : 0;
+        bytes_max = UINT64_MAX;
+    }
+    return state_apply_flush_begin_cut(s, rows_max, bytes_max);
 }
 
 struct state_batch *state_apply_flush_retry(struct state *s, const struct bytes *keys, uint32_t n)
@@ -467,6 +524,7 @@ static void abort_batch(struct state *s, struct state_batch *b)
     while (!list_empty(&b->places)) {
         struct state_entry *e = state_batch_entry(b->places.prev);
         struct dirty_place place = e->batched;
+        bool tied = e->tied || e->tied_batched;
         if (e->queued.first_dirty != 0) {
             state_unqueue(
                 s, e); /* written again since: one place is enough, and the older one is the true one */
@@ -474,6 +532,9 @@ static void abort_batch(struct state *s, struct state_batch *b)
         state_batch_leave(s, e);
         if (e->quarantine == NULL) {
             state_enqueue_before(s, e, s->queue.next, place.first_dirty, place.dirty_stamp_ms);
+            if (tied) {
+                state_tie(s, e);
+            }
         }
     }
     batch_free(s, b);

@@ -54,11 +54,13 @@ struct state_entry {
      * entry, and the value itself lies where the processor would have to wait for it. */
     uint32_t value_len : 24;
     uint32_t type : 8; /* enum value_type */
-    bool absent;
-    bool stale; /* local: somebody else may have changed the row; only of retained entries that are not dirty
-                 */
-    uint8_t evict_hits;  /* evict.h's own */
-    uint8_t evict_queue; /* likewise */
+    bool absent : 1;
+    bool stale : 1; /* local: somebody else may have changed the row; only of retained entries that are not
+                       dirty */
+    bool tied : 1;  /* queued, and one of its writes since was a transaction's that wrote other keys, too */
+    bool tied_batched : 1; /* in a batch, and was tied when that began */
+    uint8_t evict_hits;    /* evict.h's own */
+    uint8_t evict_queue;   /* likewise */
     /* The address of the entry that was queued STATE_AHEAD entries after this one, to be fetched while this
      * one is worked on; 0: none. A hint that may be out of date: never followed. */
     uintptr_t ahead;
@@ -134,6 +136,7 @@ struct state {
     struct list queue;   /* of entries' queued.link, by first_dirty */
     struct list batches; /* of state_batch, in flight, oldest first */
     uint64_t queued_entries;
+    uint64_t tied; /* of these */
     uint64_t batched_entries;
     uint64_t dirty_bytes; /* keys and values of entries that are dirty, each counted once */
     uint32_t batch_count;
@@ -186,10 +189,10 @@ void state_deinit(struct state *s);
 static inline void state_entry_fetch(const void *e)
 {
     enum { LINE_BYTES = 64 };
-    const char *at = e;
-    __builtin_prefetch(at);
-    __builtin_prefetch(at + LINE_BYTES);
-    __builtin_prefetch(at + 2 * LINE_BYTES);
+    uintptr_t at = (uintptr_t)e; /* it may be NULL */
+    __builtin_prefetch((const void *)at);
+    __builtin_prefetch((const void *)(at + LINE_BYTES));
+    __builtin_prefetch((const void *)(at + 2 * LINE_BYTES));
 }
 static inline void state_entry_fetch_ahead(const struct state_entry *e)
 {
@@ -237,10 +240,19 @@ bool state_apply_claimed(struct state *s);
  * Returns the version: version_base + (applied_index << 16 | ordinal). */
 uint64_t state_apply_write(struct state *s, uint32_t ordinal, struct bytes key, uint8_t type,
     struct value *value, uint64_t expires_at_ms);
+/* That write was one of several of a transaction: the database shall see all of them at once. */
+void state_apply_tie(struct state *s, struct bytes key);
 /* Move the first rows of the queue into a new batch with id applied_index: at most @rows_max, at most
  * @bytes_max of keys and values (but at least one row), stopping before a key that is still in a batch. NULL
- * when that leaves none. */
+ * when that leaves none.
+ *
+ * While there are tied keys in the queue, a batch begins when no other is in flight, and ends where it cuts
+ * no transaction: before the limits if it can, else as soon after them as it can. Only what is more than
+ * STATE_WHOLE_ROWS_MAX and STATE_WHOLE_BYTES_MAX is cut all the same. */
+enum { STATE_WHOLE_ROWS_MAX = 262144, STATE_WHOLE_BYTES_MAX = 128 << 20 };
 struct state_batch *state_apply_flush_begin(struct state *s, uint32_t rows_max, uint64_t bytes_max);
+/* The same, as if nothing was tied: when the whole of it is what the database does not take. */
+struct state_batch *state_apply_flush_begin_cut(struct state *s, uint32_t rows_max, uint64_t bytes_max);
 /* The same with those of @keys that are in quarantine and not in a batch. */
 struct state_batch *state_apply_flush_retry(struct state *s, const struct bytes *keys, uint32_t n);
 /* @batch is in the database: its keys are clean unless queued again, out of quarantine, and retained;

@@ -11,6 +11,7 @@ struct sums {
     uint64_t absences;
     uint64_t present;
     uint64_t queued;
+    uint64_t tied;
     uint64_t batched;
     uint64_t bytes;
     uint64_t dirty_bytes;
@@ -48,6 +49,9 @@ static void see_queue_link(struct sums *sums, const struct state_entry *e)
         return;
     }
     see_place(sums, &e->queued, true, &sums->queued);
+    CHECK((!e->tied || e->queued.first_dirty != 0) && "what is tied is queued");
+    CHECK((!e->tied_batched || e->batch != NULL) && "what was tied when its batch began is in a batch");
+    sums->tied += e->tied;
     if (state_entry_clean(e)) {
         CHECK(linked && "a clean entry may be evicted");
         CHECK(e->queued.link.next->prev == &e->queued.link && e->queued.link.prev->next == &e->queued.link &&
@@ -284,6 +288,7 @@ void state_check_invariants(const struct state *s)
     state_table_each(s->table, see_entry, &sums);
 
     CHECK(queued == s->queued_entries && sums.queued == queued && "queued_entries counts the queue");
+    CHECK(sums.tied == s->tied && "tied counts the tied entries of the queue");
     CHECK(batched == s->batched_entries && sums.batched == batched &&
           "batched_entries counts the batches' places");
     CHECK(sums.entries == s->entries && "entries counts keys and tombstones");

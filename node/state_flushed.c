@@ -179,10 +179,14 @@ static void undo_record(struct state *s, struct state_flushed *f, const struct d
                              come back */
             continue;
         }
+        bool tied = e->tied;
         if (e->queued.first_dirty != 0) {
             state_unqueue(s, e);
         }
         state_enqueue_before(s, e, s->queue.next, oldest->first_dirty, oldest->dirty_stamp_ms);
+        if (tied) {
+            state_tie(s, e);
+        }
     }
 }
 

@@ -218,11 +218,13 @@ static void command(struct run *r, Wblog__Entry *entry, Wblog__Entry__CommandCas
     check_entry(r, buf_bytes(&r->entry));
 }
 
-/* The first byte is the key, of few, so that they meet; the others are the value. */
+/* The first byte is the key, of few, so that they meet; the others are the value. A bit of the first byte
+ * says that the write and another one, which deletes the next key, are a transaction. */
 static void write_key(struct run *r, struct bytes arg, bool has_value)
 {
-    uint8_t key = arg.len > 0 ? arg.data[0] % 8 : 0;
-    Wblog__Write write = WBLOG__WRITE__INIT, *list = &write;
+    enum { TOGETHER = 0x80 };
+    uint8_t key = arg.len > 0 ? arg.data[0] % 8 : 0, other_key = (key + 1) % 8;
+    Wblog__Write write = WBLOG__WRITE__INIT, other = WBLOG__WRITE__INIT, *list[] = {&write, &other};
     Wblog__Writes writes = WBLOG__WRITES__INIT;
     Wblog__Entry entry = WBLOG__ENTRY__INIT;
     write.key = (ProtobufCBinaryData){.len = 1, .data = &key};
@@ -232,17 +234,22 @@ static void write_key(struct run *r, struct bytes arg, bool has_value)
         write.has_expires_at_ms = has_value && arg.data[1] % 2;
         write.expires_at_ms = arg.data[1];
     }
-    writes.n_writes = 1;
-    writes.writes = &list;
+    write.has_tied = write.tied = other.has_tied = other.tied = arg.len > 0 && (arg.data[0] & TOGETHER) != 0;
+    other.key = (ProtobufCBinaryData){.len = 1, .data = &other_key};
+    writes.n_writes = write.tied ? 2 : 1;
+    writes.writes = list;
     entry.writes = &writes;
     command(r, &entry, WBLOG__ENTRY__COMMAND_WRITES);
 }
 
+/* The first byte: how many rows, and a bit that says that it may cut transactions. */
 static void flush_begin(struct run *r, struct bytes arg)
 {
+    enum { CUT = 0x80 };
     Wblog__FlushBegin begin = WBLOG__FLUSH_BEGIN__INIT;
     Wblog__Entry entry = WBLOG__ENTRY__INIT;
-    begin.rows_max = arg.len > 0 ? arg.data[0] : 1000;
+    begin.rows_max = arg.len > 0 ? arg.data[0] % CUT : 1000;
+    begin.has_cut = begin.cut = arg.len > 0 && (arg.data[0] & CUT) != 0;
     begin.bytes_max = arg.len > 1 ? number(bytes_of(arg.data + 1, arg.len - 1)) : 1000;
     entry.flush_begin = &begin;
     command(r, &entry, WBLOG__ENTRY__COMMAND_FLUSH_BEGIN);

@@ -36,6 +36,8 @@ void state_assign(struct state *s, struct state_entry *e, uint8_t type, struct v
     uint64_t expires_at_ms);
 /* Put @e, which is not queued, at the queue's tail. */
 void state_enqueue(struct state *s, struct state_entry *e, uint64_t first_dirty, uint64_t dirty_stamp_ms);
+/* @e, which is queued, goes to the database together with what was written with it. */
+void state_tie(struct state *s, struct state_entry *e);
 /* Take @e out of the queue. If it is dirty in no other way it is clean then, and in no list. */
 void state_unqueue(struct state *s, struct state_entry *e);
 /* Put @e, which is not queued, before @position in the queue. */

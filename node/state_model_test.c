@@ -3,10 +3,11 @@
  * then an older one, or the newer one again, takes its place,
  *   - two replicas that apply the same log but keep different clean copies and absences,
  * and after each step both replicas are checked against the model, F against its meaning, and the replicas'
- * hashes against each other. Each replica evicts, touches and is scanned on its own: what expires first, and
- * whom a scan must have met, is searched from end to end too. Now and then a replica is replaced by the
- * snapshot of the other. A failure prints its seed; give the seed as the only argument to run that seed
- * alone, or a first seed and a number of them. */
+ * hashes against each other; and no database that a batch made may have a part of a transaction only. Each
+ * replica evicts, touches and is scanned on its own: what expires first, and whom a scan must have met, is
+ * searched from end to end too. Now and then a replica is replaced by the snapshot of the other. A failure
+ * prints its seed; give the seed as the only argument to run that seed alone, or a first seed and a number of
+ * them. */
 #include "node/state_test_model.h"
 
 enum {
@@ -64,6 +65,7 @@ static void assert_batches(const struct state *s, const struct model *m)
         list_for_each (place, place_tmp, &b->places) {
             struct state_entry *e = state_batch_entry(place);
             assert_true(i < want->n);
+            assert_true(e->tied_batched == want->places[i].tied);
             assert_place(&e->batched, e, &want->places[i++]);
         }
         rows += want->n;
@@ -79,10 +81,12 @@ static void assert_queue(const struct state *s, const struct model *m)
     list_for_each (link, tmp, &s->queue) {
         struct state_entry *e = state_queue_entry(link);
         assert_true(n < m->n_queue);
+        assert_true(e->tied == m->queue[n].tied);
         assert_place(&e->queued, e, &m->queue[n++]);
     }
     assert_int_equal(n, m->n_queue);
     assert_int_equal(s->queued_entries, n);
+    assert_int_equal(s->tied, model_tied(m));
 }
 
 static void assert_quarantine(const struct state *s, const struct model *m)
@@ -177,14 +181,21 @@ struct run {
     uint64_t empty_bytes;   /* of a state that holds nothing */
     bool travels;           /* other databases take the place of the present one */
     bool wild;              /* ... any of them, not only older ones */
+    bool ties;              /* there are transactions; so fewer batches are in flight at a time */
     bool once;              /* each key is written once: so what is lost is counted exactly */
     uint32_t n_written;     /* keys, when once */
     uint64_t flushed_index; /* the highest that F was */
     struct model m;
     struct state replicas[2];
     struct scan scans[2]; /* of the replicas */
+    uint32_t judged;      /* the version of the database that was looked at last */
     uint64_t scans_done, evicted, travels_done, refused, dropped;
 };
+
+/* Of all seeds. */
+static struct {
+    uint64_t transactions, waited, shorter, longer;
+} ties_met;
 
 static uint64_t pick(struct run *r, uint64_t below)
 {
@@ -205,35 +216,89 @@ static void step_entry(struct run *r)
     }
 }
 
+/* Some keys are hot. None is left when each was written once. */
+static bool choose_key(struct run *r, uint32_t *key)
+{
+    *key = (uint32_t)(pick(r, 2) ? pick(r, r->m.keys) : pick(r, 1 + r->m.keys / 8));
+    if (r->once && r->n_written < r->m.keys) {
+        *key = r->n_written++;
+        return true;
+    }
+    return !r->once;
+}
+
+static void write_key(struct run *r, uint32_t ordinal, uint32_t key)
+{
+    struct model_value v = {
+        .index = r->m.applied_index, .type = (uint8_t)pick(r, 3), .present = pick(r, 4) != 0};
+    v.version = r->m.version_base + (r->m.applied_index << 16 | ordinal);
+    if (v.present) {
+        v.len = (uint32_t)pick(r, VALUE_MAX + 1);
+        v.expires_at_ms = pick(r, 3) == 0 ? pick(r, 1000) : 0;
+        memset(v.data, (int)('a' + pick(r, 26)), v.len);
+    }
+    model_write(&r->m, key, v);
+    for (int i = 0; i < 2; i++) {
+        char room[16];
+        uint64_t version = state_apply_write(&r->replicas[i], ordinal, key_bytes(key, room), v.type,
+            v.present ? value_create(bytes_of(v.data, v.len)) : NULL, v.expires_at_ms);
+        assert_int_equal(version, v.version);
+    }
+}
+
+static void write_some(struct run *r, uint32_t ordinal, uint32_t n)
+{
+    uint32_t key;
+    for (uint32_t end = ordinal + n; ordinal < end && choose_key(r, &key); ordinal++) {
+        write_key(r, ordinal, key);
+    }
+}
+
 static void step_writes(struct run *r)
 {
     step_entry(r);
-    uint32_t n = 1 + (uint32_t)pick(r, 4);
-    for (uint32_t ordinal = 0; ordinal < n; ordinal++) {
-        uint32_t key =
-            (uint32_t)(pick(r, 2) ? pick(r, r->m.keys) : pick(r, 1 + r->m.keys / 8)); /* some are hot */
-        if (r->once) {
-            if (r->n_written == r->m.keys) {
-                return;
-            }
-            key = r->n_written++;
+    write_some(r, 0, 1 + (uint32_t)pick(r, 4));
+}
+
+/* Two to four keys, each of them once. */
+static uint32_t choose_keys(struct run *r, uint32_t keys[TRANSACTION_KEYS_MAX])
+{
+    uint32_t want = 2 + (uint32_t)pick(r, TRANSACTION_KEYS_MAX - 1), n = 0;
+    want = want < r->m.keys ? want : r->m.keys;
+    while (n < want && choose_key(r, &keys[n])) {
+        bool again = false;
+        for (uint32_t i = 0; i < n; i++) {
+            again = again || keys[i] == keys[n];
         }
-        struct model_value v = {
-            .index = r->m.applied_index, .type = (uint8_t)pick(r, 3), .present = pick(r, 4) != 0};
-        v.version = r->m.version_base + (r->m.applied_index << 16 | ordinal);
-        if (v.present) {
-            v.len = (uint32_t)pick(r, VALUE_MAX + 1);
-            v.expires_at_ms = pick(r, 3) == 0 ? pick(r, 1000) : 0;
-            memset(v.data, (int)('a' + pick(r, 26)), v.len);
+        n += !again;
+    }
+    return n;
+}
+
+/* One or two transactions and other writes, all in one entry. They may be of the same keys. */
+static void step_transaction(struct run *r)
+{
+    uint32_t ordinal = 0, keys[TRANSACTION_KEYS_MAX];
+    if (!r->ties) {
+        return;
+    }
+    step_entry(r);
+    write_some(r, ordinal++, (uint32_t)pick(r, 2));
+    for (uint64_t more = 1 + pick(r, 2); more > 0; more--) {
+        uint32_t n = choose_keys(r, keys);
+        for (uint32_t i = 0; i < n; i++) {
+            write_key(r, ordinal++, keys[i]);
         }
-        model_write(&r->m, key, v);
-        for (int i = 0; i < 2; i++) {
+        if (n < 2) {
+            return;
+        }
+        model_tie(&r->m, keys, n);
+        for (uint32_t i = 0; i < 2 * n; i++) {
             char room[16];
-            uint64_t version = state_apply_write(&r->replicas[i], ordinal, key_bytes(key, room), v.type,
-                v.present ? value_create(bytes_of(v.data, v.len)) : NULL, v.expires_at_ms);
-            assert_int_equal(version, v.version);
+            state_apply_tie(&r->replicas[i % 2], key_bytes(keys[i / 2], room));
         }
     }
+    write_some(r, ordinal, (uint32_t)pick(r, 2));
 }
 
 static void step_flush_begin(struct run *r)
@@ -349,15 +414,18 @@ static void step_drop(struct run *r)
 }
 
 /* After a travel: the queue holds what it held, and what was undone. In which order, and since when it counts
- * as dirty, is the state's to say (of the quarantine too): F is checked against its meaning. */
+ * as dirty, is the state's to say (of the quarantine too): F is checked against its meaning. What was tied
+ * and waited still is; of what was undone it may not be. */
 static void adopt_queue(struct run *r, const bool again[KEYS_MAX])
 {
     struct model *m = &r->m;
     uint32_t want = m->n_queue, n = 0;
-    bool wanted[KEYS_MAX];
+    bool wanted[KEYS_MAX], tied[KEYS_MAX];
     for (uint32_t k = 0; k < m->keys; k++) {
-        wanted[k] = again[k] || queue_find(m, k) >= 0;
-        want += again[k] && queue_find(m, k) < 0;
+        int queued = queue_find(m, k);
+        wanted[k] = again[k] || queued >= 0;
+        tied[k] = queued >= 0 && m->queue[queued].tied;
+        want += again[k] && queued < 0;
     }
     list_for_each (link, tmp, &r->replicas[0].queue) {
         const struct state_entry *e = state_queue_entry(link);
@@ -365,9 +433,12 @@ static void adopt_queue(struct run *r, const bool again[KEYS_MAX])
         memcpy(text, e->key, e->key_len);
         uint32_t key = (uint32_t)strtoul(text + strlen("key-"), NULL, 10);
         assert_true(wanted[key]);
+        assert_true(again[key] ? !e->tied || tied[key] : e->tied == tied[key]);
         wanted[key] = false;
-        m->queue[n++] = (struct model_place){
-            .key = key, .first_dirty = e->queued.first_dirty, .stamp_ms = e->queued.dirty_stamp_ms};
+        m->queue[n++] = (struct model_place){.key = key,
+            .first_dirty = e->queued.first_dirty,
+            .stamp_ms = e->queued.dirty_stamp_ms,
+            .tied = e->tied};
     }
     assert_int_equal(n, want);
     m->n_queue = n;
@@ -403,6 +474,8 @@ static void step_travel(struct run *r)
     }
     step_entry(r);
     bool again[KEYS_MAX] = {false};
+    uint64_t had = model_flushed_index(&r->m);
+    r->m.recover_index = had > r->m.recover_index ? had : r->m.recover_index;
     uint64_t lost_before = r->replicas[0].lost;
     uint64_t lost = model_travel(&r->m, to, again);
     for (int i = 0; i < 2; i++) {
@@ -610,11 +683,11 @@ static void step(struct run *r)
     static const struct {
         uint32_t share;
         void (*step)(struct run *r);
-    } kinds[] = {{30, step_writes}, {18, step_flush_begin}, {22, step_flushed}, {4, step_flush_abort},
-        {18, step_load}, {8, step_forget}, {2, step_restore}, {1, step_entry}, {4, step_evict},
-        {6, step_touch}, {16, step_scan}, {4, step_quarantine}, {4, step_retry}, {1, step_drop},
-        {2, step_travel}, {1, step_acknowledge}, {1, step_retention}, {2, step_forget_replicated},
-        {2, step_stale}};
+    } kinds[] = {{20, step_writes}, {10, step_transaction}, {18, step_flush_begin}, {22, step_flushed},
+        {4, step_flush_abort}, {18, step_load}, {8, step_forget}, {2, step_restore}, {1, step_entry},
+        {4, step_evict}, {6, step_touch}, {16, step_scan}, {4, step_quarantine}, {4, step_retry},
+        {1, step_drop}, {2, step_travel}, {1, step_acknowledge}, {1, step_retention},
+        {2, step_forget_replicated}, {2, step_stale}};
     enum { SHARES = 146 };
     uint64_t at_share = pick(r, SHARES);
     size_t i = 0;
@@ -692,8 +765,17 @@ static void drain(struct run *r)
     assert_int_equal(state_hash(&r->replicas[0]), state_hash(&r->replicas[1]));
 }
 
+static void judge(struct run *r)
+{
+    if (r->judged != r->m.present) {
+        r->judged = r->m.present;
+        model_judge(&r->m);
+    }
+}
+
 static void check_step(struct run *r, bool hashes)
 {
+    judge(r);
     for (int i = 0; i < 2; i++) {
         assert_agrees(&r->replicas[i], &r->m);
         watch_scan(&r->scans[i], &r->replicas[i], r->m.keys);
@@ -719,6 +801,7 @@ static void run_seed(uint64_t seed)
     r->travels = seed % 3 != 0;
     r->wild = seed % 3 == 2;
     r->once = !r->wild && seed % 5 == 0;
+    r->ties = seed % 7 > 1;
     model_init(&r->m, r->once ? KEYS_MAX : sizes[seed % 4], seed << 50);
     model_begin(&r->m, 1, 1000);
     for (int i = 0; i < 2; i++) {
@@ -733,6 +816,10 @@ static void run_seed(uint64_t seed)
         step(r);
         check_step(r, n % 16 == 0);
     }
+    ties_met.transactions += r->m.n_transactions;
+    ties_met.waited += r->m.waited;
+    ties_met.shorter += r->m.shorter;
+    ties_met.longer += r->m.longer;
     assert_true(r->scans_done > 10 && (r->once || r->m.keys <= sizes[1] || r->evicted > 10));
     drain(r);
     for (int i = 0; i < 2; i++) {
@@ -747,6 +834,10 @@ static void replicas_agree_with_the_model_after_every_step(void **seed_out)
     for (uint64_t i = 0; i < seeds; i++) {
         *(uint64_t *)*seed_out = first_seed + i;
         run_seed(first_seed + i);
+    }
+    if (seeds >= SEEDS) {
+        assert_true(ties_met.transactions > 1000 && ties_met.waited > 100);
+        assert_true(ties_met.shorter > 100 && ties_met.longer > 100);
     }
     *(uint64_t *)*seed_out = 0;
 }

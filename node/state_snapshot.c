@@ -88,8 +88,9 @@ enum { VALUES_AHEAD = 4 };
 static void fetch_value(const struct state_entry *e)
 {
     enum { LINE_BYTES = 64 };
-    __builtin_prefetch(e->value);
-    __builtin_prefetch((const char *)e->value + LINE_BYTES);
+    uintptr_t at = (uintptr_t)e->value; /* NULL of a tombstone */
+    __builtin_prefetch((const void *)at);
+    __builtin_prefetch((const void *)(at + LINE_BYTES));
 }
 
 /* wbsnap.Entry: @e as it is now, at @place (NULL: its place is told elsewhere, or it has none). */
@@ -98,7 +99,8 @@ static size_t entry_size(const struct state_entry *e, const struct dirty_place *
     return bytes_size(state_entry_key(e)) +
            (e->value != NULL ? 1 + varint_size(e->value_len) + e->value_len : 0) +
            (e->type != VALUE_STRING ? 1 + varint_size(e->type) : 0) + 9 + (e->expires_at_ms != 0 ? 9 : 0) +
-           (place != NULL ? 1 + varint_size(place->first_dirty) + 9 : 0);
+           (place != NULL ? 1 + varint_size(place->first_dirty) + 9 : 0) +
+           (place == &e->queued && e->tied ? 2 : 0);
 }
 
 static uint8_t *put_entry(uint8_t *at, const struct state_entry *e, const struct dirty_place *place)
@@ -118,7 +120,8 @@ static uint8_t *put_entry(uint8_t *at, const struct state_entry *e, const struct
         return at;
     }
     at = put_number(at, 6, place->first_dirty);
-    return put_fixed64(at, 7, place->dirty_stamp_ms);
+    at = put_fixed64(at, 7, place->dirty_stamp_ms);
+    return place == &e->queued && e->tied ? put_number(at, 8, true) : at;
 }
 
 /* wbsnap.Place: with the entry, unless that is in the queue too. */
@@ -129,7 +132,7 @@ static size_t place_size(const struct state_entry *e)
         size_t entry = entry_size(e, &e->batched);
         size += 1 + varint_size(entry) + entry;
     }
-    return size;
+    return size + (e->tied_batched ? 2 : 0);
 }
 
 static uint8_t *put_place(uint8_t *at, const struct state_entry *e)
@@ -141,7 +144,7 @@ static uint8_t *put_place(uint8_t *at, const struct state_entry *e)
         at = put_varint(put_key(at, 4, 2), entry_size(e, &e->batched));
         at = put_entry(at, e, &e->batched);
     }
-    return at;
+    return e->tied_batched ? put_number(at, 5, true) : at;
 }
 
 static size_t message_size(size_t size)
@@ -560,6 +563,9 @@ static bool read_queue(struct state *s, const Wbsnap__Snapshot *m)
             return false;
         }
         state_enqueue(s, e, entry->first_dirty, entry->dirty_stamp_ms);
+        if (entry->has_tied && entry->tied) {
+            state_tie(s, e);
+        }
     }
     return true;
 }
@@ -595,6 +601,7 @@ static bool read_batch(struct state *s, const Wbsnap__Batch *m, struct dirty_pla
             return false;
         }
         state_batch_push(s, b, e, place->first_dirty, place->dirty_stamp_ms);
+        e->tied_batched = place->has_tied && place->tied;
     }
     if (m->first_dirty == 0 || m->first_dirty >= m->id || (b->rows > 0 && m->first_dirty > b->first_dirty)) {
         return false;

@@ -136,6 +136,82 @@ static void a_restored_state_is_the_same_and_holds_nothing_else(void **unused)
     state_deinit(&other);
 }
 
+/* Batch 3 has a@1 and b@2, of which a was tied; queued are a@4 and c@4, tied, and d@5. Quarantined is e@1. */
+static void build_tied(struct state *s)
+{
+    const char *keys[] = {"a", "e"};
+    state_init(s, 5);
+    at(s, 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        state_apply_write(s, i, bytes_from_text(keys[i]), VALUE_STRING, text_value("1"), 0);
+        state_apply_tie(s, bytes_from_text(keys[i]));
+    }
+    put(s, 2, "b", "1");
+    begin(s, 3);
+    at(s, 4);
+    assert_true(state_apply_quarantine(s, 3, bytes_from_text("e"), "23514", "bad"));
+    state_apply_write(s, 0, bytes_from_text("a"), VALUE_STRING, text_value("2"), 0);
+    state_apply_write(s, 1, bytes_from_text("c"), VALUE_STRING, NULL, 0);
+    state_apply_tie(s, bytes_from_text("a"));
+    state_apply_tie(s, bytes_from_text("c"));
+    put(s, 5, "d", "1");
+    assert_flush(s, "[3: a@1 b@2] a@4 c@4 d@5");
+}
+
+static void what_is_tied_comes_back_tied(void **unused)
+{
+    struct state s, other;
+    build_tied(&s);
+    struct buf raw = snapshot_of(&s);
+    state_init(&other, 6);
+    assert_int_equal(state_restore(&other, buf_bytes(&raw)), STATUS_OK);
+    assert_flush(&other, "[3: a@1 b@2] a@4 c@4 d@5");
+    assert_int_equal(other.tied, 2);
+    assert_true(find(&other, "a")->tied && find(&other, "a")->tied_batched);
+    assert_true(find(&other, "c")->tied && !find(&other, "c")->tied_batched);
+    assert_true(!find(&other, "b")->tied && !find(&other, "b")->tied_batched);
+    assert_true(!find(&other, "d")->tied && !find(&other, "e")->tied);
+    assert_same_snapshot(&other, buf_bytes(&raw));
+    struct state *both[] = {&s, &other};
+    for (size_t i = 0; i < 2; i++) {
+        assert_null(begin(both[i], 6));
+        assert_true(flushed(both[i], 7, 3, 0));
+        at(both[i], 8);
+        assert_non_null(state_apply_flush_begin(both[i], 1, UINT64_MAX));
+        assert_flush(both[i], "[8: a@4 c@4] d@5");
+        put(both[i], 9, "c", "again");
+        assert_int_equal(both[i]->tied, 0);
+    }
+    assert_int_equal(state_hash(&s), state_hash(&other));
+    /* Also when its entry is described in the batch, and not in the queue. */
+    buf_clear(&raw);
+    state_snapshot(&s, &raw);
+    assert_int_equal(state_restore(&other, buf_bytes(&raw)), STATUS_OK);
+    assert_true(find(&other, "a")->tied_batched && find(&other, "c")->tied_batched);
+    assert_true(flush_abort(&other, 10, 8));
+    assert_flush(&other, "a@4 c@4 d@5");
+    assert_int_equal(other.tied, 2);
+    buf_deinit(&raw);
+    state_deinit(&s);
+    state_deinit(&other);
+}
+
+/* The same states but for a tie have other hashes. */
+static void a_tie_changes_the_hash(void **unused)
+{
+    struct state s;
+    state_init(&s, 1);
+    put(&s, 1, "a", "1");
+    uint64_t untied = state_hash(&s);
+    state_apply_tie(&s, bytes_from_text("a"));
+    uint64_t tied = state_hash(&s);
+    begin(&s, 2);
+    uint64_t in_flight = state_hash(&s);
+    find(&s, "a")->tied_batched = false;
+    assert_true(tied != untied && in_flight != tied && in_flight != state_hash(&s));
+    state_deinit(&s);
+}
+
 static void a_retry_is_answered_as_before_after_a_restore(void **unused)
 {
     struct state s, other;
@@ -499,6 +575,10 @@ static ProtobufCMessageUnknownField unknown_field = {
     X("too big a value", m->queue[1]->value = pb_borrow(bytes_of(big, LIMIT_VALUE_BYTES + 1)))               \
     X("too big a type", m->queue[1]->type = 256)                                                             \
     X("default type written out", m->queue[0]->has_type = 1)                                                 \
+    X("tied as false", m->queue[0]->has_tied = 1)                                                            \
+    X("tied as false in a batch", m->batches[0]->places[0]->has_tied = 1)                                    \
+    X("an entry of a batch that is tied",                                                                    \
+        m->batches[0]->places[1]->entry->has_tied = m->batches[0]->places[1]->entry->tied = 1)               \
     X("default expiry written out", m->queue[0]->has_expires_at_ms = 1)                                      \
     X("expiry of a delete", m->queue[2]->has_expires_at_ms = 1; m->queue[2]->expires_at_ms = 9)              \
     X("no version", m->queue[1]->version = 0)                                                                \
@@ -587,6 +667,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_restored_state_is_the_same_and_holds_nothing_else),
+        cmocka_unit_test(what_is_tied_comes_back_tied),
+        cmocka_unit_test(a_tie_changes_the_hash),
         cmocka_unit_test(a_retry_is_answered_as_before_after_a_restore),
         cmocka_unit_test(an_empty_state_comes_back),
         cmocka_unit_test(a_snapshot_is_appended_and_is_a_plain_message_behind_its_header),

@@ -3,7 +3,8 @@
  * began; all versions are kept, and a travel in time makes another one the present one.
  *
  * What a key's rows mean is found from the history of its writes and from the present database, never from
- * the places of the queue and the batches. */
+ * the places of the queue and the batches. Nor is it those that tell whether the database has a part of a
+ * transaction only: all transactions are remembered. */
 #ifndef WB_NODE_STATE_TEST_MODEL_H
 #define WB_NODE_STATE_TEST_MODEL_H
 
@@ -13,6 +14,7 @@ enum {
     KEYS_MAX = 100,
     BATCHES_MAX = 8,
     VALUE_MAX = 12,
+    TRANSACTION_KEYS_MAX = 4,
 };
 
 struct model_value {
@@ -29,6 +31,7 @@ struct model_place {
     uint32_t key;
     uint64_t first_dirty;
     uint64_t stamp_ms;
+    bool tied;                /* a transaction wrote it; in a batch: before that began */
     struct model_value taken; /* in a batch: the value that goes to the database */
 };
 
@@ -47,6 +50,13 @@ struct model_mark {
     uint32_t attempts;
 };
 
+/* One that wrote several keys. */
+struct model_transaction {
+    uint64_t index;
+    uint32_t n;
+    uint32_t keys[TRANSACTION_KEYS_MAX];
+};
+
 /* A version of the database, named by its newest batch. */
 struct model_version {
     uint64_t id;
@@ -61,6 +71,7 @@ struct model_key {
     uint32_t n_writes, writes_cap;
     uint64_t excused; /* what was written up to here may be missing: it was counted as lost, or dropped */
     bool lost;        /* the former */
+    uint64_t refused; /* the index at which it left the quarantine last, with what was written until then */
     uint64_t flushed_in, flushed_place, flushed_stamp_ms; /* retention; flushed_in 0: it is not retained */
 };
 
@@ -82,6 +93,11 @@ struct model {
     uint64_t flushed_places; /* ever */
     uint64_t retention_ms, retention_bytes;
     uint64_t rewinds, lost;
+    struct model_transaction *transactions;
+    uint32_t n_transactions, transactions_cap;
+    uint64_t recover_index; /* until F is here again, the database lacks what it had before a travel ... */
+    uint64_t excused_until; /* ... and may have a part of a transaction that was written up to here */
+    uint64_t waited, shorter, longer; /* because of ties: batches not begun, and begun with other rows */
 };
 
 static inline void model_init(struct model *m, uint32_t keys, uint64_t version_base)
@@ -97,6 +113,7 @@ static inline void model_deinit(struct model *m)
         free(m->key[k].writes);
     }
     free(m->versions);
+    free(m->transactions);
 }
 
 static inline uint32_t key_len(uint32_t key)
@@ -194,6 +211,34 @@ static inline void model_write(struct model *m, uint32_t key, struct model_value
     }
 }
 
+/* What was written last was a transaction of these keys. */
+static inline void model_tie(struct model *m, const uint32_t *keys, uint32_t n)
+{
+    if (m->n_transactions == m->transactions_cap) {
+        m->transactions_cap = 2 * m->transactions_cap + 64;
+        m->transactions = realloc(m->transactions, m->transactions_cap * sizeof m->transactions[0]);
+        assert_non_null(m->transactions);
+    }
+    struct model_transaction *t = &m->transactions[m->n_transactions++];
+    *t = (struct model_transaction){.index = m->applied_index, .n = n};
+    memcpy(t->keys, keys, n * sizeof keys[0]);
+    for (uint32_t i = 0; i < n; i++) {
+        int queued = queue_find(m, keys[i]);
+        if (queued >= 0) {
+            m->queue[queued].tied = true;
+        }
+    }
+}
+
+static inline uint64_t model_tied(const struct model *m)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < m->n_queue; i++) {
+        n += m->queue[i].tied;
+    }
+    return n;
+}
+
 static inline uint64_t weight(const struct model *m, uint32_t key)
 {
     return key_len(key) + m->key[key].newest.len;
@@ -218,17 +263,66 @@ static inline struct model_batch *batch_add(struct model *m, bool retry)
     return b;
 }
 
-static inline bool model_flush_begin(struct model *m, uint32_t rows_max, uint64_t bytes_max)
+/* The first @n of the queue. */
+static inline bool within(const struct model *m, uint32_t n, uint32_t rows_max, uint64_t bytes_max)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        bytes += weight(m, m->queue[i].key);
+    }
+    return n <= rows_max && (n <= 1 || bytes <= bytes_max);
+}
+
+/* May a transaction have written one of the first @n of the queue and one of the others? No later one than
+ * the last write of the former, and no earlier one than the first write of the latter. */
+static inline bool cuts(const struct model *m, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t k = n; k < m->n_queue; k++) {
+            if (m->queue[i].tied && m->queue[k].first_dirty <= m->key[m->queue[i].key].newest.index) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* How many rows the limits alone allow. */
+static inline uint32_t plain_rows(const struct model *m, uint32_t rows_max, uint64_t bytes_max)
 {
     uint32_t n = 0;
-    uint64_t bytes = 0;
-    while (n < m->n_queue && n < rows_max && !in_a_batch(m, m->queue[n].key)) {
-        bytes += weight(m, m->queue[n].key);
-        if (n > 0 && bytes > bytes_max) {
-            break;
-        }
+    while (n < m->n_queue && !in_a_batch(m, m->queue[n].key) && within(m, n + 1, rows_max, bytes_max)) {
         n++;
     }
+    return n;
+}
+
+/* The most rows within the limits that cut no transaction; if there are none, the fewest beyond. */
+static inline uint32_t whole_rows(struct model *m, uint32_t rows_max, uint64_t bytes_max)
+{
+    uint32_t plain = plain_rows(m, rows_max, bytes_max), n = plain;
+    if (plain == 0 || model_tied(m) == 0) {
+        return plain;
+    }
+    if (m->n_batches > 0) {
+        m->waited++;
+        return 0;
+    }
+    while (n > 0 && cuts(m, n)) {
+        n--;
+    }
+    m->shorter += n > 0 && n < plain;
+    if (n == 0) {
+        for (n = plain; cuts(m, n); n++) {
+        }
+        m->longer++;
+    }
+    return n;
+}
+
+static inline bool model_flush_begin(struct model *m, uint32_t rows_max, uint64_t bytes_max)
+{
+    uint32_t n = whole_rows(m, rows_max, bytes_max);
     if (n == 0) {
         return false;
     }
@@ -318,6 +412,7 @@ static inline bool model_flushed(struct model *m, uint64_t batch, uint64_t prede
         int mark = mark_find(m, key);
         if (mark >= 0) {
             mark_erase(m, (uint32_t)mark);
+            m->key[key].refused = m->applied_index;
         }
         m->key[key].flushed_in = batch;
         m->key[key].flushed_place = m->flushed_places++;
@@ -344,6 +439,7 @@ static inline bool model_flush_abort(struct model *m, uint64_t from_batch)
             struct model_place place = b->places[i - 1];
             int queued = queue_find(m, place.key);
             if (queued >= 0) {
+                place.tied = place.tied || m->queue[queued].tied;
                 queue_erase(m, (uint32_t)queued);
             }
             if (mark_find(m, place.key) < 0) {
@@ -435,6 +531,7 @@ static inline uint64_t model_travel(struct model *m, uint32_t to, bool again[KEY
             }
         }
     }
+    m->excused_until = m->applied_index;
     m->rewinds += m->versions[to].id < m->last_batch;
     m->last_batch = m->versions[to].id;
     m->lost += lost;
@@ -471,6 +568,40 @@ static inline uint64_t model_true_index(const struct model *m)
         }
     }
     return f;
+}
+
+/* Is nothing promised of what @t wrote of @key? It is or was in quarantine since, or was given up. */
+static inline bool model_excused(const struct model *m, const struct model_transaction *t, uint32_t key)
+{
+    const struct model_key *k = &m->key[key];
+    return mark_find(m, key) >= 0 || k->refused >= t->index || k->excused >= t->index;
+}
+
+/* Has the present database one row of @t and lacks another? */
+static inline bool model_shows_half(const struct model *m, const struct model_transaction *t)
+{
+    uint32_t has = 0, lacks = 0;
+    for (uint32_t i = 0; i < t->n; i++) {
+        bool written = model_row(m, t->keys[i])->index >= t->index;
+        bool excused = model_excused(m, t, t->keys[i]);
+        has += written && !excused;
+        lacks += !written && !excused;
+    }
+    return has > 0 && lacks > 0;
+}
+
+/* After a travel, what was written before is judged again when F is where it was. */
+static inline void model_judge(struct model *m)
+{
+    if (model_flushed_index(m) >= m->recover_index) {
+        m->excused_until = 0;
+    }
+    for (uint32_t i = 0; i < m->n_transactions; i++) {
+        const struct model_transaction *t = &m->transactions[i];
+        if (t->index > m->excused_until && model_shows_half(m, t)) {
+            fail_msg("the database has a part of the transaction of %" PRIu64 " only", t->index);
+        }
+    }
 }
 
 #endif

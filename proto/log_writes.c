@@ -4,7 +4,7 @@
 
 /* A field added to these messages must be added here, or be left to protobuf-c. */
 _Static_assert(
-    sizeof(Wblog__Write) == sizeof(ProtobufCMessage) + 2 * sizeof(ProtobufCBinaryData) + 8 + 8 + 16,
+    sizeof(Wblog__Write) == sizeof(ProtobufCMessage) + 2 * sizeof(ProtobufCBinaryData) + 8 + 8 + 16 + 8,
     "wblog.Write has other fields than this file knows");
 _Static_assert(sizeof(Wblog__Writes) == sizeof(ProtobufCMessage) + 4 * sizeof(size_t) + 8,
     "wblog.Writes has other fields than this file knows");
@@ -21,6 +21,7 @@ enum {
     WRITE_VALUE = 2 << 3 | 2,
     WRITE_TYPE = 3 << 3 | 0,
     WRITE_EXPIRES = 4 << 3 | 1,
+    WRITE_TIED = 5 << 3 | 0,
     VARINT_BYTES_MAX = 10,
 };
 
@@ -76,7 +77,8 @@ static size_t bytes_size(size_t len)
 static size_t write_size(const Wblog__Write *w)
 {
     return bytes_size(w->key.len) + (w->has_value ? bytes_size(w->value.len) : 0) +
-           (w->has_type ? 1 + varint_size(w->type) : 0) + (w->has_expires_at_ms ? 9 : 0);
+           (w->has_type ? 1 + varint_size(w->type) : 0) + (w->has_expires_at_ms ? 9 : 0) +
+           (w->has_tied ? 2 : 0);
 }
 
 static uint8_t *put_write(uint8_t *at, const Wblog__Write *w)
@@ -91,6 +93,9 @@ static uint8_t *put_write(uint8_t *at, const Wblog__Write *w)
     }
     if (w->has_expires_at_ms) {
         at = put_fixed64(at, WRITE_EXPIRES, w->expires_at_ms);
+    }
+    if (w->has_tied) {
+        at = put_number(at, WRITE_TIED, w->tied != 0);
     }
     return at;
 }
@@ -215,6 +220,13 @@ static bool take_write(struct cursor c, Wblog__Write *w)
             return false;
         }
         w->has_expires_at_ms = 1;
+    }
+    if (next_is(&c, WRITE_TIED)) {
+        if (!take_number(&c, WRITE_TIED, &v)) {
+            return false;
+        }
+        w->has_tied = 1;
+        w->tied = v != 0;
     }
     return c.at == c.end;
 }

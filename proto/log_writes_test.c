@@ -61,6 +61,8 @@ static void make(struct sample *s, uint32_t seed)
         w->type = w->has_type ? next(&x) : 0;
         w->has_expires_at_ms = next(&x) % 4 == 0;
         w->expires_at_ms = w->has_expires_at_ms ? number(&x) : 0;
+        w->has_tied = next(&x) % 4 == 0;
+        w->tied = w->has_tied && next(&x) % 4 != 0; /* a false that is written out, too */
     }
 }
 
@@ -111,7 +113,7 @@ static void gives_protobufs_bytes_and_takes_them_back(void **state)
 static void takes_damaged_bytes_as_protobuf_does_or_leaves_them_to_it(void **state)
 {
     (void)state;
-    unsigned taken = 0;
+    unsigned taken = 0, taken_tied = 0;
     for (uint32_t seed = 0; seed < 20000; seed++) {
         struct sample s;
         struct buf raw, ours, theirs;
@@ -132,6 +134,7 @@ static void takes_damaged_bytes_as_protobuf_does_or_leaves_them_to_it(void **sta
         Wblog__Entry *entry = log_writes_decode(bytes_of(copy, len), &arena);
         if (entry != NULL) {
             taken++;
+            taken_tied += entry->writes->n_writes > 0 && entry->writes->writes[0]->tied;
             pb_pack(&entry->base, &ours);
             repack(bytes_of(copy, len), &theirs);
             assert_same(&ours, &theirs);
@@ -142,7 +145,88 @@ static void takes_damaged_bytes_as_protobuf_does_or_leaves_them_to_it(void **sta
         buf_deinit(&theirs);
         arena_deinit(&arena);
     }
-    assert_true(taken > 1000 && taken < 20000);
+    assert_true(taken > 1000 && taken < 20000 && taken_tied > 100);
+}
+
+/* An entry of one write, which has a key only. */
+static Wblog__Write *make_one(struct sample *s)
+{
+    make(s, 1);
+    s->writes.n_writes = 1;
+    s->list[0] = &s->all[0];
+    wblog__write__init(s->list[0]);
+    s->list[0]->key = pb_borrow(bytes_from_text("key"));
+    return s->list[0];
+}
+
+static void a_write_is_tied_exactly_when_protobuf_says_so(void **state)
+{
+    (void)state;
+    static const struct {
+        protobuf_c_boolean has, tied, all_fields;
+    } rows[] = {{0, 0, 0}, {1, 0, 0}, {1, 1, 0}, {0, 0, 1}, {1, 0, 1}, {1, 1, 1}, {0, 1, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct sample s;
+        struct buf ours, theirs;
+        struct arena arena;
+        arena_init(&arena);
+        buf_init(&ours);
+        buf_init(&theirs);
+        Wblog__Write *w = make_one(&s);
+        w->has_value = w->has_type = w->has_expires_at_ms = rows[i].all_fields;
+        w->value = pb_borrow(bytes_from_text("value"));
+        w->type = 1;
+        w->expires_at_ms = 99;
+        w->has_tied = rows[i].has;
+        w->tied = rows[i].tied;
+        assert_true(log_writes_encode(&s.entry, &ours));
+        pb_pack(&s.entry.base, &theirs);
+        assert_same(&ours, &theirs);
+        Wblog__Entry *mine = log_writes_decode(buf_bytes(&theirs), &arena);
+        Wblog__Entry *other =
+            (Wblog__Entry *)pb_unpack(&wblog__entry__descriptor, buf_bytes(&theirs), &arena);
+        assert_non_null(mine);
+        assert_non_null(other);
+        assert_int_equal(mine->writes->writes[0]->has_tied, rows[i].has);
+        assert_int_equal(mine->writes->writes[0]->tied, rows[i].has && rows[i].tied);
+        assert_int_equal(mine->writes->writes[0]->has_tied, other->writes->writes[0]->has_tied);
+        assert_int_equal(mine->writes->writes[0]->tied, other->writes->writes[0]->tied);
+        buf_deinit(&ours);
+        buf_deinit(&theirs);
+        arena_deinit(&arena);
+    }
+}
+
+/* The flag is the last byte. */
+static void a_flag_that_is_neither_0_nor_1_is_left_to_protobuf_or_read_as_it_does(void **state)
+{
+    (void)state;
+    for (unsigned flag = 0; flag < 256; flag++) {
+        struct sample s;
+        struct buf raw, ours, theirs;
+        struct arena arena;
+        arena_init(&arena);
+        buf_init(&raw);
+        buf_init(&ours);
+        buf_init(&theirs);
+        Wblog__Write *w = make_one(&s);
+        w->has_tied = w->tied = 1;
+        assert_true(log_writes_encode(&s.entry, &raw));
+        assert_int_equal(raw.data[raw.len - 1], 1);
+        assert_int_equal(raw.data[raw.len - 2], 5 << 3);
+        raw.data[raw.len - 1] = (uint8_t)flag;
+        Wblog__Entry *entry = log_writes_decode(buf_bytes(&raw), &arena);
+        assert_true(entry != NULL || flag > 1);
+        if (entry != NULL) {
+            pb_pack(&entry->base, &ours);
+            repack(buf_bytes(&raw), &theirs);
+            assert_same(&ours, &theirs);
+        }
+        buf_deinit(&raw);
+        buf_deinit(&ours);
+        buf_deinit(&theirs);
+        arena_deinit(&arena);
+    }
 }
 
 static void leaves_everything_else_to_protobuf(void **state)
@@ -180,6 +264,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_protobufs_bytes_and_takes_them_back),
         cmocka_unit_test(takes_damaged_bytes_as_protobuf_does_or_leaves_them_to_it),
+        cmocka_unit_test(a_write_is_tied_exactly_when_protobuf_says_so),
+        cmocka_unit_test(a_flag_that_is_neither_0_nor_1_is_left_to_protobuf_or_read_as_it_does),
         cmocka_unit_test(leaves_everything_else_to_protobuf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

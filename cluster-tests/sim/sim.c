@@ -44,7 +44,7 @@ static void on_commit(void *data, const struct fake_commit *commit)
     sim_trace(sim, "database: group %u batch %" PRIu64 " of %zu rows, without %zu", commit->group,
         commit->batch, commit->n, commit->n_refused);
     sim_history_commit(&sim->history, commit);
-    sim->result->pairs_torn += sim_history_torn(&sim->history, commit->group);
+    sim->result->pairs_torn += sim_history_torn(&sim->history, commit);
 }
 
 static void on_changed(void *data, uint32_t group)

@@ -75,7 +75,7 @@ struct sim_config {
     X(pairs_seen, "pairs of purses seen together")                                                           \
     X(watches_failed, "transactions that a watched key refused")                                             \
     X(ordered, "pairs of transactions of one connection, compared by their order")                           \
-    X(pairs_torn, "commits with half of a transaction: until the next one")                                  \
+    X(pairs_torn, "commits with half of a transaction, each with its excuse")                                \
     X(scans, "whole scans")                                                                                  \
     X(expired, "keys expired")                                                                               \
     X(evicted, "entries evicted")                                                                            \

@@ -81,6 +81,7 @@ void sim_history_travelled(struct sim_history *h, const uint64_t *versions)
     }
     for (unsigned g = 0; h->db != NULL && g < SIM_GROUPS_MAX; g++) {
         h->groups[g].fresh_us = h->db->content.fences[g].fresh_as_of_us;
+        h->groups[g].travel_index = h->groups[g].newest + 1;
     }
 }
 
@@ -104,14 +105,31 @@ static struct bytes database_value(const struct sim_key *key)
     return r == NULL || r->value == NULL ? bytes_of(NULL, 0) : value_bytes(r->value);
 }
 
-unsigned sim_history_torn(const struct sim_history *h, uint32_t group)
+static bool may_be_torn(const struct sim_group_history *g, const struct sim_key *key,
+    const struct sim_key *partner, uint64_t batch)
 {
+    return key->quarantine_index > key->whole_index || partner->quarantine_index > key->whole_index ||
+           g->travel_index > key->whole_index || g->cut_batch > key->whole_index || g->cut_batch == batch;
+}
+
+unsigned sim_history_torn(struct sim_history *h, const struct fake_commit *commit)
+{
+    const struct sim_group_history *g = &h->groups[commit->group];
     unsigned torn = 0;
     for (unsigned k = 0; k + 1 < h->n_keys; k += 2) {
-        const struct sim_key *key = &h->keys[k];
-        if (key->kind == SIM_PURSE && key->group == group) {
-            unsigned partner = sim_history_partner(h, k);
-            torn += !sim_purses_match(database_value(key), database_value(&h->keys[partner]));
+        struct sim_key *key = &h->keys[k];
+        if (key->kind != SIM_PURSE || key->group != commit->group) {
+            continue;
+        }
+        const struct sim_key *partner = &h->keys[sim_history_partner(h, k)];
+        if (sim_purses_match(database_value(key), database_value(partner))) {
+            key->whole_index = g->newest;
+            continue;
+        }
+        torn++;
+        if (!may_be_torn(g, key, partner, commit->batch)) {
+            sim_history_fail(h, "batch %" PRIu64 " commits half of a move between %s and %s", commit->batch,
+                key->name, partner->name);
         }
     }
     return torn;
@@ -359,10 +377,15 @@ void sim_history_says(struct sim_history *h, uint32_t group, uint64_t index, con
     struct sim_group_history *g = &h->groups[group];
     const struct fake_fence *fence = fence_of(h, group);
     see_quarantine(h, group, index, entry, state);
+    if (state_recovering(state)) {
+        g->travel_index = index;
+    }
     if (entry->command_case == WBLOG__ENTRY__COMMAND_QUARANTINE) {
         see_faults(h, entry->quarantine);
     } else if (entry->command_case == WBLOG__ENTRY__COMMAND_FLUSHED) {
         see_flushed(h, group, entry, state);
+    } else if (entry->command_case == WBLOG__ENTRY__COMMAND_FLUSH_BEGIN && entry->flush_begin->cut) {
+        g->cut_batch = index;
     } else if (entry->command_case == WBLOG__ENTRY__COMMAND_REWIND && state->last_batch != g->last_batch) {
         see_rewind(h, group, state);
     }

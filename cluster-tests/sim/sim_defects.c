@@ -24,6 +24,7 @@ const char *sim_defect_name(enum sim_defect defect)
         [SIM_TRIMS_AWAY] = "trims-away",
         [SIM_FRESH_UNPROVED] = "fresh-unproved",
         [SIM_TRANSACTIONS_SPLIT] = "transactions-split",
+        [SIM_UNTIED] = "untied",
         [SIM_OVERTAKING] = "overtaking",
         [SIM_TOLD_REPLACED] = "told-replaced",
     };
@@ -99,6 +100,15 @@ uint64_t __wrap_flush_session_turn(struct flush_session *s, const struct flush_v
     struct flush_view seen = *view;
     seen.certain = seen.certain || active == SIM_FRESH_UNPROVED;
     return __real_flush_session_turn(s, &seen, now_ms);
+}
+
+void __real_state_apply_tie(struct state *s, struct bytes key);
+void __wrap_state_apply_tie(struct state *s, struct bytes key);
+void __wrap_state_apply_tie(struct state *s, struct bytes key)
+{
+    if (active != SIM_UNTIED) {
+        __real_state_apply_tie(s, key);
+    }
 }
 
 enum evaluated __real_group_eval_transaction(struct group *g, struct group_request *r);

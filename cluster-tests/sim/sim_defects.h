@@ -17,6 +17,7 @@ enum sim_defect {
     SIM_TRIMS_AWAY,     /* what was flushed is forgotten as time goes by, also while the database is away */
     SIM_FRESH_UNPROVED, /* how fresh the database is, is reckoned without asking whether we still lead */
     SIM_TRANSACTIONS_SPLIT, /* each write of a transaction is in an entry of its own */
+    SIM_UNTIED,             /* nobody remembers that a transaction wrote several keys */
     SIM_OVERTAKING,         /* a request does not wait behind earlier ones of its connection */
     SIM_TOLD_REPLACED, /* a write is replaced by a later one of its entry though a reader has its version */
     SIM_DEFECTS

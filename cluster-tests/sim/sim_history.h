@@ -57,6 +57,8 @@ struct sim_key {
     uint64_t batch_stamp_ms; /* ... and when the log said that it is there */
     uint64_t excused; /* versions up to this one need not be there: they were counted as lost, or given up */
     bool lost;        /* some were: what is read of the key may be older than what was known */
+    uint64_t whole_index; /* of a pair's first purse: how far the log was when the database last had all of a
+                             move, or none of it */
     /* in quarantine */
     bool quarantined;
     uint64_t quarantine_index; /* the newest one of the log at which it was */
@@ -97,6 +99,8 @@ struct sim_group_history {
     uint64_t batch_stamp_ms; /* of the entry that said so */
     uint64_t rewinds, lost;
     bool rewound;           /* the database was another one once */
+    uint64_t travel_index;  /* how far the log was when it became another one last, or was not mended yet */
+    uint64_t cut_batch;     /* the newest batch that might cut transactions */
     uint64_t lost_unjudged; /* rows counted while it could not be said which ones */
     bool judge_later;       /* ... and that is still so */
     uint64_t quarantines, drops, losses;
@@ -155,9 +159,10 @@ void sim_history_restored(struct sim_history *h, uint32_t group, const struct st
 
 /* It commits a batch now. */
 void sim_history_commit(struct sim_history *h, const struct fake_commit *commit);
-/* How many pairs of purses of @group are not what one move has left, in the database as it is now. That is no
- * fault: a batch may end between two keys of a transaction. */
-unsigned sim_history_torn(const struct sim_history *h, uint32_t group);
+/* How many pairs of purses of the group are not what one move has left, in the database after @commit. Each
+ * needs an excuse since it was whole: a purse was in quarantine, the database was another one, or the log
+ * said that a batch cuts transactions. */
+unsigned sim_history_torn(struct sim_history *h, const struct fake_commit *commit);
 /* The fence row of @group, or what the group has, is another one now. */
 void sim_history_changed(struct sim_history *h, uint32_t group);
 /* What it has of each key at this moment goes to @versions, of n_keys. */

@@ -189,6 +189,11 @@ static void a_transaction_in_two_entries_is_caught(void **state)
     assert_caught((struct sim_config){.node_defect = SIM_TRANSACTIONS_SPLIT});
 }
 
+static void a_transaction_that_the_flush_cuts_is_caught(void **state)
+{
+    assert_caught((struct sim_config){.node_defect = SIM_UNTIED});
+}
+
 static void a_request_that_overtakes_another_of_its_connection_is_caught(void **state)
 {
     assert_caught((struct sim_config){.node_defect = SIM_OVERTAKING});
@@ -216,6 +221,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(retries_that_execute_again_are_caught),
         cmocka_unit_test(expiry_by_the_clock_of_one_node_is_caught),
         cmocka_unit_test(a_transaction_in_two_entries_is_caught),
+        cmocka_unit_test(a_transaction_that_the_flush_cuts_is_caught),
         cmocka_unit_test(a_request_that_overtakes_another_of_its_connection_is_caught),
         cmocka_unit_test(a_write_that_is_replaced_though_its_version_was_told_is_caught),
     };

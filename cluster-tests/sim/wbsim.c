@@ -19,7 +19,7 @@ static const char usage[] =
     "  --defect NAME  break something on purpose: no-fence, loses-commits, take-skips-lock, skips-bad-rows,\n"
     "                 commits-isolated, hides-faults, lease, sessions-ignored, refusals-forgotten,\n"
     "                 local-expiry, loads-live, captures-unproved, rewind-forgets, trims-away,\n"
-    "                 fresh-unproved\n"
+    "                 fresh-unproved, transactions-split, untied, overtaking, told-replaced\n"
     "Exit status: 0 all seeds passed, 1 a seed failed (it is named, with its trace), 2 wrong arguments.\n";
 
 struct arguments {

@@ -441,7 +441,7 @@ const struct redis_command redis_command_rows[] = {
     {.name = "multi", .arity = 1,
      .flags = REDIS_NOSCRIPT | REDIS_LOADING | REDIS_STALE | REDIS_FAST | REDIS_ALLOW_BUSY,
      .since = "1.2.0", .group = "transactions", .summary = "Begin a transaction", .acl = "@fast @transaction",
-     .note = "all keys of a transaction must be in one slot; it is one entry of the log"},
+     .note = "all keys of a transaction must be in one slot; it is one entry of the log, and one transaction of PostgreSQL"},
     {.name = "object", .arity = -2, .since = "2.2.3", .group = "generic",
      .summary = "What is known of a key beside its value", .acl = "@slow"},
     {.name = "object|encoding", .arity = 3, .flags = REDIS_READONLY,
