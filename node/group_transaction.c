@@ -371,6 +371,20 @@ static enum status run(struct transaction *t, struct group *g, struct group_requ
     return r->evaluate(r, t);
 }
 
+/* NO_ROOM: it was not run. */
+static enum evaluated expire_and_run(
+    struct transaction *t, struct group *g, struct group_request *r, enum status *status)
+{
+    uint64_t stamp_ms = group_stamp(g);
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (group_expire_if_due(g, r->keys[i], stamp_ms) == NO_ROOM) {
+            return NO_ROOM;
+        }
+    }
+    *status = run(t, g, r, stamp_ms);
+    return EVALUATED;
+}
+
 enum evaluated group_eval_transaction(struct group *g, struct group_request *r)
 {
     CHECK(r->read_only || !r->stale);
@@ -380,26 +394,24 @@ enum evaluated group_eval_transaction(struct group *g, struct group_request *r)
     if (group_wait_misses(g, r)) {
         return EVALUATED;
     }
-    uint64_t stamp_ms = group_stamp(g);
-    for (uint32_t i = 0; i < r->n; i++) {
-        if (group_expire_if_due(g, r->keys[i], stamp_ms) == NO_ROOM) {
-            return NO_ROOM;
-        }
+    struct transaction t;
+    enum status status;
+    enum evaluated evaluated = expire_and_run(&t, g, r, &status);
+    if (evaluated == EVALUATED && status == STATUS_AGAIN && g->overlay.in_flight_count == 0) {
+        /* The version can be had now. Later there may be another write in the open entry, if the key is hot.
+         * The log may refuse the entry, and the deletes of what is over with it: so these are made anew. */
+        end(&t);
+        group_propose_open(g);
+        evaluated = expire_and_run(&t, g, r, &status);
+    }
+    if (evaluated == NO_ROOM) {
+        return NO_ROOM;
     }
     for (uint32_t i = 0; i < r->n; i++) {
         group_touch(g, r, i);
     }
     g->hits += r->read_only;
-    struct transaction t;
-    enum status status = run(&t, g, r, stamp_ms);
-    if (status == STATUS_AGAIN && g->overlay.in_flight_count == 0) {
-        /* The version can be had now. Later there may be another write in the open entry, if the key is hot.
-         */
-        end(&t);
-        group_propose_open(g);
-        status = run(&t, g, r, stamp_ms);
-    }
-    enum evaluated evaluated = conclude(&t, status);
+    evaluated = conclude(&t, status);
     end(&t);
     return evaluated;
 }

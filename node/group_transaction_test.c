@@ -402,6 +402,29 @@ static void it_runs_again_when_the_log_refused_what_it_saw(void **state)
     fixture_deinit(&f);
 }
 
+/* What is over is gone when its delete is committed: not when the log refused that. */
+static void what_is_over_is_not_gone_while_the_log_refuses_its_delete(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, 0, false, true);
+    run_now(&f, "!a", "expire a 1000 x", "");
+    uint64_t version = entry(&f, "a")->version;
+    f.now_ms += 1000;
+    f.propose_status = STATUS_NO_SPACE;
+    struct script *s = begin(&f, "a", "version a; get a", 1);
+    fixture_turn(&f);
+    assert_true(s->runs >= 2); /* its version was wanted at once */
+    assert_false(s->done);
+    f.propose_status = STATUS_OK;
+    settle(&f);
+    settle(&f);
+    assert_true(s->version > version);
+    assert_int_equal(s->version, entry(&f, "a")->version);
+    assert_end(s, STATUS_OK, "- ");
+    fixture_deinit(&f);
+}
+
 static void a_full_budget_refuses_writes_but_not_reads_and_refusals(void **state)
 {
     (void)state;
@@ -800,6 +823,7 @@ int main(void)
         cmocka_unit_test(who_wants_a_version_waits_until_there_is_one),
         cmocka_unit_test(readers_need_not_see_what_nobody_was_told),
         cmocka_unit_test(it_runs_again_when_the_log_refused_what_it_saw),
+        cmocka_unit_test(what_is_over_is_not_gone_while_the_log_refuses_its_delete),
         cmocka_unit_test(a_full_budget_refuses_writes_but_not_reads_and_refusals),
         cmocka_unit_test(what_one_entry_cannot_hold_is_too_big),
         cmocka_unit_test(an_expiry_that_is_past_deletes),

@@ -109,7 +109,7 @@ static bool may_be_torn(const struct sim_group_history *g, const struct sim_key 
     const struct sim_key *partner, uint64_t batch)
 {
     return key->quarantine_index > key->whole_index || partner->quarantine_index > key->whole_index ||
-           g->travel_index > key->whole_index || g->cut_batch > key->whole_index || g->cut_batch == batch;
+           g->travel_index >= key->whole_index || g->cut_batch > key->whole_index || g->cut_batch == batch;
 }
 
 unsigned sim_history_torn(struct sim_history *h, const struct fake_commit *commit)
