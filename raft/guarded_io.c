@@ -7,7 +7,7 @@
 #include "proto/base/alloc.h"
 #include "proto/base/check.h"
 
-/* An empty AppendEntries is not sent within this part of a heartbeat after another AppendEntries. */
+/* An empty AppendEntries is not sent within this part of a heartbeat after what it follows. */
 enum { APPEND_QUIET_DIVISOR = 4 };
 
 /* The library's requests carry their callback; ours take its place while the call is under way. */
@@ -125,7 +125,9 @@ static void guarded_tick(struct raft_io *io)
         check_appends(g);
         check_puts(g);
     }
+    g->ticking = true;
     g->tick(io);
+    g->ticking = false;
 }
 
 /* ---- time ---- */
@@ -160,20 +162,25 @@ static struct send_cost cost_of(const struct raft_message *message)
 }
 
 /* The library may send an empty AppendEntries at each result that it gets (its heartbeat timeout is 1 ms:
- * replica_open.c). In a busy group that doubles the messages, and says only how far the log is committed,
- * which the next entry says as well, or at the latest the heartbeat of a tick. */
-static bool is_superfluous(struct guarded_io *g, int position, const struct raft_message *message)
+ * replica_open.c). In a busy group that doubles the messages, and behind the entries that it follows it says
+ * only how far the log is committed, which the next entry says as well, or a tick's heartbeat. */
+static bool is_superfluous(const struct guarded_io *g, int position, const struct raft_message *message)
 {
-    if (message->type != RAFT_APPEND_ENTRIES) {
-        return false;
+    const struct raft_append_entries *a = &message->append_entries;
+    const struct guarded_sent *last = &g->peers[position].sent;
+    return message->type == RAFT_APPEND_ENTRIES && a->n_entries == 0 && !g->ticking && last->end != 0 &&
+           last->term == a->term && last->end == a->prev_log_index &&
+           g->config.now_ms(g->config.now_data) - last->ms < g->tick_ms / APPEND_QUIET_DIVISOR;
+}
+
+static void note_sent(struct guarded_io *g, int position, const struct raft_message *message)
+{
+    const struct raft_append_entries *a = &message->append_entries;
+    if (message->type == RAFT_APPEND_ENTRIES) {
+        g->peers[position].sent = (struct guarded_sent){.ms = g->config.now_ms(g->config.now_data),
+            .term = a->term,
+            .end = a->prev_log_index + a->n_entries};
     }
-    uint64_t now = guarded_time(&g->io), *last = &g->peers[position].append_ms;
-    if (message->append_entries.n_entries == 0 && *last != 0 &&
-        now - *last < g->tick_ms / APPEND_QUIET_DIVISOR) {
-        return true;
-    }
-    *last = now;
-    return false;
 }
 
 static void sent_cb(struct raft_io_send *req, int status)
@@ -207,6 +214,9 @@ static int guarded_send(
     if (window != NULL && !send_window_take(window, cost)) {
         cb(req, RAFT_NOCONNECTION);
         return 0;
+    }
+    if (position >= 0) {
+        note_sent(g, position, message);
     }
     struct guarded_send *send = xmalloc(sizeof *send);
     *send = (struct guarded_send){.outer = req, .window = window, .cost = cost};

@@ -3,7 +3,7 @@
  *
  * - time: the caller's clock, read afresh (libuv's cached one back-dates timers after a stall)
  * - send: bounded by a send_window per peer; never fails, a message that cannot be sent is a lost message. An
- *   empty AppendEntries right behind another one is not sent at all
+ *   empty AppendEntries right behind what it follows is not sent at all, but for a tick's heartbeat
  * - receive: an InstallSnapshot that would meet another snapshot half done is dropped (the library would
  *   crash)
  * - disk: any error ends the process: the library goes on as if it had written, so that an acknowledgement
@@ -53,6 +53,13 @@ struct guarded_pending {
     uint64_t stalled_ms;
 };
 
+/* The last AppendEntries that was sent to a peer. */
+struct guarded_sent {
+    uint64_t ms;
+    raft_term term;
+    raft_index end; /* of its last entry, or of the one before it; 0: there was none */
+};
+
 struct guarded_io {
     struct raft_io io; /* must be the first member */
     /* private from here on */
@@ -62,6 +69,7 @@ struct guarded_io {
     raft_io_tick_cb tick;
     unsigned tick_ms;
     uint64_t ticked_ms; /* 0: never */
+    bool ticking;       /* within the library's tick */
     struct guarded_pending appends;
     struct guarded_pending puts;
     bool closing;
@@ -70,7 +78,7 @@ struct guarded_io {
     raft_term got_term;
     struct {
         struct send_window window;
-        uint64_t append_ms; /* when an AppendEntries was sent there last; 0: never */
+        struct guarded_sent sent;
         uint64_t heard_ms;
     } peers[LIMIT_NODES];
 };

@@ -27,6 +27,8 @@ struct fake {
     struct raft_io_send *sends[GUARDED_IO_MESSAGES_MAX + 1];
     raft_io_send_cb send_cbs[GUARDED_IO_MESSAGES_MAX + 1];
     unsigned n_sends;
+    struct raft_message *heartbeat; /* the library sends it in its tick; NULL: nothing */
+    struct raft_io_send heartbeat_req;
     raft_term snapshot_term; /* of the last InstallSnapshot sent */
     char address[32];
     struct raft_io_append *append;
@@ -119,9 +121,22 @@ static void upper_recv(struct raft_io *io, struct raft_message *message)
     fake_of(io)->received++;
 }
 
+static int last_status;
+static unsigned callbacks;
+
+static void on_sent(struct raft_io_send *req, int status)
+{
+    last_status = status;
+    callbacks++;
+}
+
 static void upper_tick(struct raft_io *io)
 {
-    fake_of(io)->ticks++;
+    struct fake *f = fake_of(io);
+    f->ticks++;
+    if (f->heartbeat != NULL) {
+        assert_int_equal(io->send(io, &f->heartbeat_req, f->heartbeat, on_sent), 0);
+    }
 }
 
 static bool fake_has_room(void *data)
@@ -162,15 +177,6 @@ static void fake_init(struct fake *f)
                                .has_room = fake_has_room,
                                .room_data = f});
     assert_int_equal(f->g.io.start(&f->g.io, TICK_MS, upper_tick, upper_recv), 0);
-}
-
-static int last_status;
-static unsigned callbacks;
-
-static void on_sent(struct raft_io_send *req, int status)
-{
-    last_status = status;
-    callbacks++;
 }
 
 static void on_appended(struct raft_io_append *req, int status)
@@ -235,30 +241,41 @@ static void a_peer_that_does_not_read_gets_no_more_than_the_window(void **state)
     assert_int_equal(last_status, 0);
 }
 
-static void an_empty_append_right_behind_another_is_not_sent(void **state)
+static struct raft_message append_of(raft_term term, raft_index prev, unsigned n, struct raft_entry *entries)
+{
+    struct raft_message m = {.type = RAFT_APPEND_ENTRIES, .server_id = 2, .server_address = "there:2"};
+    m.append_entries.term = term;
+    m.append_entries.prev_log_index = prev;
+    m.append_entries.entries = entries;
+    m.append_entries.n_entries = n;
+    return m;
+}
+
+static void an_empty_append_right_behind_what_it_follows_is_not_sent(void **state)
 {
     struct fake f;
     fake_init(&f);
     struct raft_entry entry = {.type = RAFT_COMMAND};
-    struct raft_message full = {.type = RAFT_APPEND_ENTRIES, .server_id = 2, .server_address = "there:2"};
-    full.append_entries.entries = &entry;
-    full.append_entries.n_entries = 1;
-    struct raft_message empty = {.type = RAFT_APPEND_ENTRIES, .server_id = 2, .server_address = "there:2"};
-    struct raft_message other = empty;
+    struct raft_message full = append_of(3, 6, 1, &entry), empty = append_of(3, 7, 0, NULL);
+    struct raft_message other = empty, probe = append_of(3, 5, 0, NULL), next_term = append_of(4, 7, 0, NULL);
     other.server_id = 1;
     const struct {
         struct raft_message *message;
         unsigned after_ms;
         unsigned sends;
     } steps[] = {
-        {&full, 0, 1},
-        {&empty, TICK_MS / 4 - 1, 1}, /* the library is told that it went */
-        {&other, 0, 2},               /* another peer has had nothing */
-        {&full, 0, 3},                /* entries always go */
-        {&empty, TICK_MS / 4 - 1, 3},
-        {&empty, 1, 4}, /* what was not sent does not put off the next */
-        {&empty, 0, 4},
-        {&empty, TICK_MS / 4, 5},
+        {&empty, 0, 1}, /* the first of all */
+        {&full, 0, 2},
+        {&empty, TICK_MS / 4 - 1, 2}, /* the library is told that it went */
+        {&other, 0, 3},               /* another peer has had nothing */
+        {&full, 0, 4},                /* entries always go */
+        {&empty, TICK_MS / 4 - 1, 4},
+        {&empty, 1, 5}, /* what was not sent does not put off the next */
+        {&empty, 0, 5},
+        {&empty, TICK_MS / 4, 6},
+        {&probe, 0, 7}, /* it does not follow what was sent */
+        {&next_term, 0, 8},
+        {&empty, 0, 9},
     };
     struct raft_io_send reqs[sizeof steps / sizeof *steps];
     for (unsigned i = 0; i < sizeof steps / sizeof *steps; i++) {
@@ -270,6 +287,9 @@ static void an_empty_append_right_behind_another_is_not_sent(void **state)
         assert_int_equal(callbacks, f.n_sends == before ? 1 : 0);
         assert_true(callbacks == 0 || last_status == 0);
     }
+    f.heartbeat = &empty; /* a tick's heartbeat keeps the library's picture of the peer alive */
+    f.tick(&f.g.io);
+    assert_int_equal(f.n_sends, 10);
     for (unsigned i = 0; i < f.n_sends; i++) {
         f.send_cbs[i](f.sends[i], 0);
     }
@@ -580,7 +600,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(time_is_asked_afresh, reset),
         cmocka_unit_test_setup(a_peer_that_does_not_read_gets_no_more_than_the_window, reset),
-        cmocka_unit_test_setup(an_empty_append_right_behind_another_is_not_sent, reset),
+        cmocka_unit_test_setup(an_empty_append_right_behind_what_it_follows_is_not_sent, reset),
         cmocka_unit_test_setup(a_second_snapshot_to_a_peer_waits_for_the_first, reset),
         cmocka_unit_test_setup(a_snapshot_is_sent_with_the_term_of_what_was_read, reset),
         cmocka_unit_test_setup(a_send_that_fails_at_once_is_a_lost_message, reset),

@@ -12,7 +12,7 @@
 #include "proto/base/status.h"
 
 enum {
-    HANDSHAKE_PROTOCOL = 1,
+    HANDSHAKE_PROTOCOL = 2, /* and what the log means: another one where replicas would apply it otherwise */
     HANDSHAKE_ADDRESS_BYTES_MAX = 255,
     HANDSHAKE_HELLO_HEAD_BYTES = 48,
     HANDSHAKE_HELLO_BYTES_MAX = HANDSHAKE_HELLO_HEAD_BYTES + HANDSHAKE_ADDRESS_BYTES_MAX,
