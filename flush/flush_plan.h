@@ -15,7 +15,7 @@ enum { FLUSH_IN_FLIGHT_MAX = 16 };
 
 struct flush_settings {
     unsigned age_ms;       /* how long a row may wait for more writes */
-    uint32_t batch_rows;   /* at most, in one transaction */
+    uint32_t batch_rows;   /* at most, in one transaction, but where it would cut one of a client's */
     uint64_t batch_bytes;  /* keys and values in one transaction; one row may exceed it */
     unsigned in_flight;    /* batches begun and not settled, 1 to FLUSH_IN_FLIGHT_MAX */
     unsigned retry_min_ms; /* back-off after a failure, doubled up to the maximum, with jitter */

@@ -109,6 +109,8 @@ void flush_session_start(
     s->suspicious = false;
     s->rows_cap = 0;
     s->cut = false;
+    s->longer_failed = 0;
+    s->asked_rows = 0;
     s->retry_cap = 0;
     s->condemned = 0;
     s->retried = false;
@@ -306,7 +308,7 @@ static void went_well(struct flush_session *s)
     s->cleared_ms = 0; /* a batch was written: what comes now is new */
     uint32_t *rows_cap = s->retried ? &s->retry_cap : &s->rows_cap;
     *rows_cap = *rows_cap >= s->settings.batch_rows / 2 ? 0 : *rows_cap * 2;
-    s->cut = s->cut && s->rows_cap != 0;
+    s->longer_failed = 0;
 }
 
 static void committed(void *data, uint64_t batch, int64_t clock_us)
@@ -520,7 +522,7 @@ static void begin(
     session_push(s, (struct flush_command){.kind = kind,
                         .rows_max = rows,
                         .bytes_max = s->settings.batch_bytes,
-                        .cut = !s->retried && s->cut});
+                        .cut = kind == FLUSH_COMMAND_BEGIN && s->cut});
 }
 
 static void plan(struct flush_session *s, const struct flush_view *view)
@@ -541,6 +543,9 @@ static void plan(struct flush_session *s, const struct flush_view *view)
         return;
     }
     bool alone = view->n_in_flight == 0;
+    if (s->rows_cap == 0 && view->rows_due == 0 && !view->rows_held && alone) {
+        s->cut = false; /* nothing waits any more */
+    }
     if (view->retries_due > 0 && (s->others_first == 0 || view->rows_due == 0)) {
         if (alone && !s->noting) {
             begin(s, FLUSH_COMMAND_RETRY, true, view);

@@ -70,6 +70,7 @@ struct flush_view {
     uint64_t applied_index, flushed_index;
     uint64_t quarantine_changes; /* another number whenever the quarantine may have changed */
     bool certain;                /* the lease holds: nobody else can lead now */
+    bool rows_held;              /* no row may go now, by the operators' limit */
     uint32_t rows_due; /* at the front of the queue, before a key that is still in a batch, up to a batch */
     bool overdue;      /* the first of them has waited for much longer than it should */
     bool due_full;     /* they make a whole batch, by rows or bytes */
@@ -127,11 +128,12 @@ struct flush_session {
     /* bad rows */
     bool suspicious;      /* batches are isolating until one has no fault */
     bool began_isolating; /* the batch under way is one */
-    /* A batch's rows at most, 0 being no limit: less after one that failed as a whole. Of ordinary batches,
-     * and of the quarantine's. */
+    /* A batch's rows at most (transactions may make it longer), 0 being no limit: less after one that failed
+     * as a whole. Of ordinary batches, and of the quarantine's. */
     uint32_t rows_cap, retry_cap;
-    bool cut;           /* batches may cut transactions: a whole one was longer than its limit, and failed */
-    uint64_t isolating; /* the batch that is being isolated; 0: none */
+    bool cut; /* batches may cut transactions: a whole one was longer than its limit, and failed */
+    unsigned longer_failed; /* how often in a row such a one did */
+    uint64_t isolating;     /* the batch that is being isolated; 0: none */
     uint32_t isolating_rows;
     bool isolated; /* its faults are known: */
     struct flush_session_fault *faults;

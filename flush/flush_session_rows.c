@@ -13,6 +13,9 @@ enum { FAULTS_ENTRY_BYTES = 128 * 1024, FAULT_FRAMING_BYTES = 32 };
 #define LOCK_TIMEOUT      "55P03"
 /* A row that alone takes too long is tried so often; then the others go on without it. */
 enum { SLOW_SINGLE_MAX = 3 };
+/* A batch that is longer than its limit, for the sake of its transactions, and fails so often, whatever the
+ * reason: it may be its length. */
+enum { LONGER_FAILED_MAX = 3 };
 
 void session_forget_faults(struct flush_session *s)
 {
@@ -111,6 +114,13 @@ void session_learn_from(struct flush_session *s, const struct flush_error *error
 {
     uint32_t *rows_cap = s->retried ? &s->retry_cap : &s->rows_cap;
     uint32_t cap = *rows_cap == 0 || *rows_cap > s->sent_rows ? s->sent_rows : *rows_cap;
+    if (s->sent_longer && s->sent_batch != s->fence_batch) {
+        cap = cap > s->settings.batch_rows ? s->settings.batch_rows : cap;
+        if (++s->longer_failed >= LONGER_FAILED_MAX) {
+            s->cut = true;
+            *rows_cap = cap;
+        }
+    }
     bool slow = error->in_rows && (strcmp(error->sqlstate, STATEMENT_TIMEOUT) == 0 ||
                                       strcmp(error->sqlstate, LOCK_TIMEOUT) == 0);
     if (slow && s->sent_rows == 1 && ++s->slow_single >= SLOW_SINGLE_MAX) {
@@ -122,9 +132,10 @@ void session_learn_from(struct flush_session *s, const struct flush_error *error
     } else if (error->class == FLUSH_ERROR_ROW && s->isolating == 0) {
         s->suspicious = true;
     } else if (error->class == FLUSH_ERROR_ROW && s->isolating_rows > 1) {
-        *rows_cap = s->isolating_rows / 2; /* an error that isolation does not find, as one of the COMMIT */
+        *rows_cap = cap > 1 ? cap / 2 : 1; /* an error that isolation does not find, as one of the COMMIT */
         s->cut = s->cut || s->sent_longer;
     } else if (error->class == FLUSH_ERROR_ROW) {
         s->condemned = s->isolating;
     }
+    s->sent_longer = false; /* learnt: what fails before another batch is sent has other reasons */
 }

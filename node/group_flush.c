@@ -163,6 +163,7 @@ static void count_due(struct group *g, struct flush_view *view)
     if (!list_empty(&g->state.queue)) {
         rows_max = allowed_rows(g, rows_max);
     }
+    view->rows_held = rows_max == 0;
     struct flush_settings along = *settings; /* what goes along once a row has come of age */
     list_for_each (it, next, &g->state.queue) {
         const struct state_entry *e = state_queue_entry(it);

@@ -248,8 +248,9 @@ void state_apply_tie(struct state *s, struct bytes key);
  *
  * While there are tied keys in the queue, a batch begins when no other is in flight, and ends where it cuts
  * no transaction: before the limits if it can, else as soon after them as it can. Only what is more than
- * STATE_WHOLE_ROWS_MAX and STATE_WHOLE_BYTES_MAX is cut all the same. */
-enum { STATE_WHOLE_ROWS_MAX = 262144, STATE_WHOLE_BYTES_MAX = 128 << 20 };
+ * STATE_WHOLE_ROWS_MAX or STATE_WHOLE_BYTES_MAX is cut all the same: each replica applies it, and the leader
+ * sends it, in one turn of its loop. */
+enum { STATE_WHOLE_ROWS_MAX = 65536, STATE_WHOLE_BYTES_MAX = 32 << 20 };
 struct state_batch *state_apply_flush_begin(struct state *s, uint32_t rows_max, uint64_t bytes_max);
 /* The same, as if nothing was tied: when the whole of it is what the database does not take. */
 struct state_batch *state_apply_flush_begin_cut(struct state *s, uint32_t rows_max, uint64_t bytes_max);

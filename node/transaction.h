@@ -1,6 +1,6 @@
 /* A transaction: what one request reads and writes of several keys of a group, evaluated as one step by the
- * leader. All of its writes are in one log entry, or nothing happens, and in one batch of the flush
- * (state_apply_flush_begin). Pure.
+ * leader. All of its writes are in one log entry, or nothing happens, and, but for exceptions
+ * that state_apply_flush_begin names, in one batch of the flush. Pure.
  *
  * The requester's function is called when each key that it may look at is known. It sees the newest proposed
  * values and its own writes. It can be called again for the same request, when what it found out could not be
