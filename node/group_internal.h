@@ -69,7 +69,7 @@ struct group {
     /* Requests of several keys that have waited for loads, or that wait for a version, and are not evaluated
      * yet, by their connections. */
     struct list overtakable[GROUP_OVERTAKABLE_LISTS];
-    uint64_t turn_work;                /* of the transactions of this turn: see transaction_work */
+    uint64_t turn_work;                /* of this turn: see transaction_work; and bytes of values read */
     uint64_t turns;                    /* with something to evaluate */
     uint64_t heavy[GROUP_HEAVY_WORDS]; /* a bit for each connection (some share one) whose requests are much
                                           work */

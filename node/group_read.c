@@ -33,6 +33,7 @@ void group_touch(struct group *g, const struct group_request *r, uint32_t i)
 static bool answer_fits(struct group *g, struct group_request *r, size_t *bytes, uint32_t value_len)
 {
     *bytes += value_len + ANSWER_FRAMING_BYTES;
+    g->turn_work += value_len; /* it is copied into the answer, and sent */
     if (*bytes <= LIMIT_FRAME_BYTES) {
         return true;
     }

@@ -384,9 +384,9 @@ void group_answer(struct group *g, struct group_request *r, enum status status, 
 
 /* ---- Evaluating ---- */
 
-/* So much work, in bytes, is done for transactions in one turn: some milliseconds. A hash of the largest size
- * takes half a millisecond for each look at it, and clients may ask for thousands at once; meanwhile nobody
- * hears that this node still leads. */
+/* So much work, in bytes, is done for reads and transactions in one turn: some milliseconds. A hash of the
+ * largest size takes half a millisecond for each look at it, and clients may ask for thousands at once;
+ * meanwhile nobody hears that this node still leads. */
 enum { TURN_WORK_MAX_BYTES = 8 * 1024 * 1024 };
 
 static enum evaluated evaluate(struct group *g, struct group_request *r)

@@ -775,6 +775,46 @@ static void a_turn_does_only_so_much_for_large_hashes(void **state)
     fixture_deinit(&f);
 }
 
+/* An answer of a megabyte is work as well: whoever asks for thousands does not stop the node. */
+static void a_turn_does_only_so_much_for_plain_reads_of_large_values(void **state)
+{
+    enum { READS = 40, MUCH = 1, OTHER = 2 };
+    (void)state;
+    struct fixture f;
+    static char words[LIMIT_VALUE_BYTES + 64];
+    fixture_init(&f, 0, false, true);
+    f.group->config.dirty_bytes_max = 64 << 20;
+    strcpy(words, "put a ");
+    memset(words + 6, 'x', 1000 * 1000);
+    run_now(&f, "!a", words, "");
+    run_now(&f, "!b", "put b v1", "");
+    static struct ask reads[READS];
+    struct ask other;
+    for (int i = 0; i < READS; i++) {
+        ask_get(&f, &reads[i], "a", MUCH);
+    }
+    ask_get(&f, &other, "b", OTHER);
+    int done = 0;
+    for (int turns = 0; done < READS; turns++) {
+        int before = done;
+        assert_true(turns < READS);
+        uint64_t wake_ms = group_turn(f.group, f.now_ms, f.now_ms);
+        while (done < READS && reads[done].done) {
+            done++;
+        }
+        assert_in_range(done - before, 1, 10);
+        assert_true(done == READS || wake_ms <= f.now_ms);
+        assert_true(other.done);
+    }
+    for (int i = 0; i < READS; i++) {
+        assert_done(&reads[i], STATUS_OK);
+        operation_result_clear(&reads[i].result);
+    }
+    assert_done(&other, STATUS_OK);
+    operation_result_clear(&other.result);
+    fixture_deinit(&f);
+}
+
 /* Nor do those behind them who ask for little: only each connection's own order is kept. */
 static void who_asks_for_little_does_not_stand_behind_much(void **state)
 {
@@ -839,6 +879,7 @@ int main(void)
         cmocka_unit_test(what_would_change_nothing_waits_for_the_delete_that_it_rests_on),
         cmocka_unit_test(who_wants_the_version_of_a_hot_key_is_not_left_behind),
         cmocka_unit_test(a_turn_does_only_so_much_for_large_hashes),
+        cmocka_unit_test(a_turn_does_only_so_much_for_plain_reads_of_large_values),
         cmocka_unit_test(who_asks_for_little_does_not_stand_behind_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
