@@ -214,6 +214,7 @@ static void propose_barrier(struct group *g)
         list_for_each (it, next, &g->lease_next) {
             group_move(list_entry(it, struct group_request, link), AT_READY, &g->ready);
         }
+        group_wake_at(g, g->now_ms); /* nothing else may bring the next turn soon */
         return;
     }
     uint64_t token = g->barrier_token + 1;

@@ -389,6 +389,16 @@ void group_answer(struct group *g, struct group_request *r, enum status status, 
  * meanwhile nobody hears that this node still leads. */
 enum { TURN_WORK_MAX_BYTES = 8 * 1024 * 1024 };
 
+/* What a read has found and waits to be sent. After a barrier it may be thousands that are proved at once. */
+static uint64_t found_bytes(const struct group_request *r)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; r->op == GROUP_READ && i < r->n; i++) {
+        bytes += r->results[i].value == NULL ? 0 : r->results[i].value->len;
+    }
+    return bytes;
+}
+
 static enum evaluated evaluate(struct group *g, struct group_request *r)
 {
     if (r->stale && r->op == GROUP_TRANSACTION) {
@@ -408,6 +418,7 @@ static enum evaluated evaluate(struct group *g, struct group_request *r)
         return EVALUATED;
     }
     if (r->answered) {
+        g->turn_work += found_bytes(r);
         group_prove(g, r);
         return EVALUATED;
     }
