@@ -60,7 +60,7 @@ static const char *const floats[] = {"0", "1", "-1", "0.1", "3.14159", "-2.5", "
     "10.50", "0.00000000000000001", "123456789.987654321", "3.0", "1e17", "-0", "00.5", ".5", "5.", "1e19",
     "1e22"};
 static const char *const not_floats[] = {
-    "inf", "-inf", "nan", "", " 1", "1 ", "abc", "1.2.3", "1e5000", "0x1p3", "+inf", "1e", "infinity"};
+    "inf", "-inf", "nan", "", " 1", "1 ", "abc", "1.2.3", "1e99999", "0x1p3", "+inf", "1e", "infinity"};
 static const char *const texts[] = {"a", "hello", "Hello World", "x y", "\r\n", "$-1\r\n", "*3\r\n", "\"",
     "'", "%s", "OK", "nil", "{}", "true"};
 
